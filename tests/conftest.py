@@ -17,8 +17,15 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
     with blockbuster_ctx(["simpang", "simpang_onvif", "simpang_buffer"]) as blockbuster:
         # Reading and writing a few kilobytes of a local file is quicker than a thread's hand-over; what may
         # block for long (fsync, connect, sleep, subprocess waits) stays forbidden.
-        for name in ("io.BufferedReader.read", "io.BufferedWriter.write", "io.TextIOWrapper.read",
-                     "io.TextIOWrapper.write", "os.stat", "os.write", "os.read"):
+        for name in (
+            "io.BufferedReader.read",
+            "io.BufferedWriter.write",
+            "io.TextIOWrapper.read",
+            "io.TextIOWrapper.write",
+            "os.stat",
+            "os.write",
+            "os.read",
+        ):
             if name in blockbuster.functions:
                 blockbuster.functions[name].deactivate()
         yield blockbuster
