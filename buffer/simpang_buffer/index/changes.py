@@ -1,0 +1,124 @@
+"""Changes to several tables that belong together, made inside a transaction of the caller."""
+
+from __future__ import annotations
+
+from simpang_buffer.index.database import Transaction
+from simpang_buffer.model import GapReason, Segment, StreamKey
+
+# Later than any time that a microsecond column is given.
+_FOREVER_US = 1 << 62
+
+
+async def insert_segment(tx: Transaction, stream_id: int, segment: Segment) -> None:
+    """Adds the row and what derives from it; nothing if the row is there already."""
+    await tx.run(
+        "insert into format (header_sha256, codec, width, height) values (?, ?, ?, ?) on conflict do nothing",
+        (segment.header_sha256, segment.codec, segment.width, segment.height),
+    )
+    added = await tx.run(
+        """insert into segment select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+                  (select id from format where header_sha256 = ?),
+                  (select coalesce(max(ordinal), 0) + 1 from segment), ?
+           where true on conflict (stream_id, start_us, run, seq) do nothing""",
+        (stream_id, segment.start_us, segment.run, segment.seq, segment.end_us, segment.size_bytes,
+         segment.fragments, segment.frames, segment.first_chunk, segment.chunks, segment.header_sha256,
+         segment.seal),
+    )  # fmt: skip
+    if not added:
+        return
+    await tx.run(
+        """update run set start_us = min(coalesce(start_us, ?1), ?1), end_us = max(coalesce(end_us, ?2), ?2),
+                          last_seq = max(last_seq, ?3) where stream_id = ?4 and run = ?5""",
+        (segment.start_us, segment.end_us, segment.seq, stream_id, segment.run),
+    )
+    await tx.run(
+        """update stream set longest_us = max(longest_us, ?), bytes = bytes + ?, segments = segments + 1
+           where id = ?""",
+        (segment.end_us - segment.start_us, segment.size_bytes, stream_id),
+    )
+
+
+async def condemn(tx: Transaction, segment: Segment, reason: GapReason) -> None:
+    """Row to garbage, with a note of what is gone; nothing if the row is not there."""
+    stream_id = await stream_id_of(tx, segment.key)
+    removed = await tx.run(
+        "delete from segment where stream_id = ? and start_us = ? and run = ? and seq = ?",
+        (stream_id, segment.start_us, segment.run, segment.seq),
+    )
+    if not removed:
+        return
+    await tx.run("insert into garbage values (?) on conflict do nothing", (segment.path.as_posix(),))
+    await tx.run(
+        "update stream set bytes = bytes - ?, segments = segments - 1 where id = ?",
+        (segment.size_bytes, stream_id),
+    )
+    await _note_gone(tx, stream_id, segment.start_us, segment.end_us, reason)
+    await _forget_old_runs(tx, stream_id)
+
+
+async def pinned_bytes(tx: Transaction) -> int:
+    """What all pins hold; a segment that two pins hold counts for each."""
+    return int(
+        await tx.value(
+            """select coalesce(sum(s.size_bytes), 0) from pin p join stream c on c.id = p.stream_id
+               join segment s on s.stream_id = p.stream_id and s.start_us < p.end_us and s.end_us > p.start_us
+                             and s.start_us >= p.start_us - c.longest_us"""
+        )
+    )
+
+
+async def stream_id_of(tx: Transaction, key: StreamKey) -> int:
+    """The stream's id, made at first."""
+    await tx.run("insert into stream (camera, stream) values (?, ?) on conflict do nothing", names(key))
+    return int(await tx.value("select id from stream where camera = ? and stream = ?", names(key)))
+
+
+def names(key: StreamKey) -> tuple[str, str]:
+    return key.camera, key.stream
+
+
+async def _note_gone(tx: Transaction, stream_id: int, start_us: int, end_us: int, reason: GapReason) -> None:
+    """Joins the stretch with neighbours of its reason that no remaining footage lies between, so that a
+    stream evicted for years has a row, not a million."""
+    before_us = await tx.value(
+        "select end_us from segment where stream_id = ? and start_us < ? order by start_us desc limit 1",
+        (stream_id, start_us),
+    )
+    after_us = await tx.value(
+        "select start_us from segment where stream_id = ? and start_us >= ? order by start_us limit 1",
+        (stream_id, start_us),
+    )
+    near = (
+        stream_id,
+        reason,
+        before_us if before_us is not None else -_FOREVER_US,
+        after_us if after_us is not None else _FOREVER_US,
+    )
+    neighbours = await tx.rows(
+        """select start_us, end_us from gone
+           where stream_id = ? and reason = ? and start_us >= ? and end_us <= ?""",
+        near,
+    )
+    await tx.run(
+        "delete from gone where stream_id = ? and reason = ? and start_us >= ? and end_us <= ?", near
+    )
+    await tx.run(
+        """insert into gone values (?, ?, ?, ?)
+           on conflict (stream_id, start_us, reason) do update set end_us = max(end_us, excluded.end_us)""",
+        (
+            stream_id,
+            min([start_us, *(row[0] for row in neighbours)]),
+            max([end_us, *(row[1] for row in neighbours)]),
+            reason,
+        ),
+    )
+
+
+async def _forget_old_runs(tx: Transaction, stream_id: int) -> None:
+    """Runs whose footage is gone and older than all that remains; the newest stays, it may be recording."""
+    await tx.run(
+        """delete from run where stream_id = ?1
+             and end_us < (select min(start_us) from segment where stream_id = ?1)
+             and run < (select max(run) from run where stream_id = ?1)""",
+        (stream_id,),
+    )

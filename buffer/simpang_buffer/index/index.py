@@ -1,0 +1,279 @@
+"""The index: one row per closed segment, one writer. Times are microseconds UTC.
+
+Invariants kept here (buffer/README.md): a row is added only after its file is durable; a segment leaves the
+index only for the garbage list, in one transaction that also records what is gone and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from simpang_buffer.index.changes import condemn, insert_segment, names, pinned_bytes, stream_id_of
+from simpang_buffer.index.database import Database, open_database
+from simpang_buffer.index.errors import HoldsFull
+from simpang_buffer.index.rows import (
+    RUN_COLUMNS,
+    SEGMENT_COLUMNS,
+    Gone,
+    Pin,
+    Run,
+    StreamTotals,
+    garbage_path,
+    run_of,
+    segment_of,
+)
+from simpang_buffer.model import GapReason, RunHeader, Segment, StreamKey
+
+_SELECT_SEGMENTS = f"select {SEGMENT_COLUMNS} from segment s join format f on f.id = s.format_id"
+
+
+@asynccontextmanager
+async def open_index(
+    path: Path, media: Path | None = None, *, read_only: bool = False
+) -> AsyncIterator[Index]:
+    """Opens DATA/index.db, creating it at first. media: where segment paths start, by default the `media`
+    folder beside it. read_only: for a look from another process while the daemon writes.
+
+    Raises CorruptIndex, NewerSchema, ReadOnly or StorageFull, which say what to do.
+    """
+    async with open_database(path, read_only=read_only) as database:
+        yield Index(database, media or _beside(path))
+
+
+class Index:
+    """Every method is one transaction or one read; every write is durable when it returns."""
+
+    def __init__(self, database: Database, media: Path) -> None:
+        self.media = media
+        self._db = database
+        self._ids: dict[StreamKey, int] = {}
+
+    # Streams and runs
+
+    async def add_stream(self, key: StreamKey) -> int:
+        """The stream's id, made at first."""
+        if (known := await self._id(key)) is not None:
+            return known
+        async with self._db.transaction() as tx:
+            return await stream_id_of(tx, key)
+
+    async def streams(self) -> list[StreamKey]:
+        """Every stream ever recorded."""
+        return [
+            StreamKey(*row) for row in await self._db.read("select camera, stream from stream order by 1, 2")
+        ]
+
+    async def stream_totals(self) -> dict[StreamKey, StreamTotals]:
+        rows = await self._db.read(
+            """select camera, stream, bytes, segments,
+                      (select start_us from segment where stream_id = id order by start_us limit 1),
+                      (select end_us from segment where stream_id = id order by start_us desc limit 1)
+               from stream"""
+        )
+        return {StreamKey(camera, stream): StreamTotals(*rest) for camera, stream, *rest in rows}
+
+    async def next_run(self, key: StreamKey) -> int:
+        """A run number above every one that add_run was ever given for the stream."""
+        await self.add_stream(key)
+        rows = await self._db.read("select next_run from stream where camera = ? and stream = ?", names(key))
+        return int(rows[0][0])
+
+    async def add_run(self, header: RunHeader, width: int, height: int) -> None:
+        """Idempotent: the first row of a run stays as it is."""
+        async with self._db.transaction() as tx:
+            stream_id = await stream_id_of(tx, header.key)
+            await tx.run(
+                """insert into run (stream_id, run, anchor_us, anchor_source, camera_offset_us, previous_end,
+                                    codec, width, height)
+                   values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing""",
+                (stream_id, header.run, header.anchor_us, header.anchor_source, header.camera_offset_us,
+                 header.previous_end, header.codec, width, height),
+            )  # fmt: skip
+            await tx.run(
+                "update stream set next_run = max(next_run, ?) where id = ?", (header.run + 1, stream_id)
+            )
+
+    async def runs(self, key: StreamKey, start_us: int, end_us: int) -> list[Run]:
+        """Runs with footage ever added in the range, and the first run after it (whose previous_end explains
+        the range's end), in order."""
+        rows = await self._db.read(
+            f"""select {RUN_COLUMNS} from run where stream_id = ? and end_us > ? and start_us < ? union all
+                select * from (select {RUN_COLUMNS} from run where stream_id = ? and start_us >= ?
+                               order by start_us, run limit 1) order by run""",
+            (await self._id(key), start_us, end_us, await self._id(key), end_us),
+        )
+        return [run_of(key, row) for row in rows]
+
+    async def run(self, key: StreamKey, run: int) -> Run | None:
+        rows = await self._db.read(
+            f"select {RUN_COLUMNS} from run where stream_id = ? and run = ?",
+            (await self._id(key), run),
+        )
+        return run_of(key, rows[0]) if rows else None
+
+    async def newest_run(self, key: StreamKey) -> Run | None:
+        rows = await self._db.read(
+            f"select {RUN_COLUMNS} from run where stream_id = ? order by run desc limit 1",
+            (await self._id(key),),
+        )
+        return run_of(key, rows[0]) if rows else None
+
+    async def settled_run(self, key: StreamKey) -> int:
+        """Runs below it hold no file that is unknown: adoption need not look there."""
+        rows = await self._db.read("select settled_run from stream where id = ?", (await self._id(key),))
+        return int(rows[0][0]) if rows else 0
+
+    async def settle(self, key: StreamKey, run: int) -> None:
+        async with self._db.transaction() as tx:
+            await tx.run(
+                """update stream set settled_run = max(settled_run, ?1), next_run = max(next_run, ?1)
+                   where id = ?2""",
+                (run, await stream_id_of(tx, key)),
+            )
+
+    # Segments
+
+    async def add_segment(self, segment: Segment) -> None:
+        """The file must be durable and its run added. Idempotent."""
+        async with self._db.transaction() as tx:
+            await insert_segment(tx, await stream_id_of(tx, segment.key), segment)
+
+    async def segments(self, key: StreamKey, start_us: int, end_us: int) -> list[Segment]:
+        """Segments that overlap the range, in the order they were recorded (by run and sequence)."""
+        rows = await self._db.read(
+            f"""{_SELECT_SEGMENTS} where s.stream_id = ? and s.start_us < ? and s.end_us > ?
+                and s.start_us >= ? - (select longest_us from stream where id = ?) order by s.run, s.seq""",
+            (stream_id := await self._id(key), end_us, start_us, start_us, stream_id),
+        )
+        return [segment_of(key, row) for row in rows]
+
+    async def segments_of_run(self, key: StreamKey, run: int) -> list[Segment]:
+        """Every segment of a run that the index holds, in order."""
+        stream_id = await self._id(key)
+        rows = await self._db.read(
+            f"""{_SELECT_SEGMENTS} join run r on r.stream_id = s.stream_id and r.run = s.run
+                where s.stream_id = ? and s.run = ? and s.start_us between r.start_us and r.end_us
+                order by s.seq""",
+            (stream_id, run),
+        )
+        return [segment_of(key, row) for row in rows]
+
+    async def oldest(self, key: StreamKey) -> Segment | None:
+        return await self._one(key, "order by s.start_us, s.run, s.seq limit 1")
+
+    async def newest(self, key: StreamKey) -> Segment | None:
+        return await self._one(key, "order by s.start_us desc, s.run desc, s.seq desc limit 1")
+
+    async def in_order(self, after: int, limit: int) -> list[tuple[int, Segment]]:
+        """(ordinal, segment) of all streams in the order they were added, from the first above `after`."""
+        rows = await self._db.read(
+            f"""select s.ordinal, c.camera, c.stream, {SEGMENT_COLUMNS} from segment s
+                join format f on f.id = s.format_id join stream c on c.id = s.stream_id
+                where s.ordinal > ? order by s.ordinal limit ?""",
+            (after, limit),
+        )
+        return [(row[0], segment_of(StreamKey(row[1], row[2]), row[3:])) for row in rows]
+
+    async def started_before(self, key: StreamKey, before_us: int, limit: int) -> list[Segment]:
+        """The stream's oldest segments that started before a moment."""
+        rows = await self._db.read(
+            f"{_SELECT_SEGMENTS} where s.stream_id = ? and s.start_us < ? order by s.start_us limit ?",
+            (await self._id(key), before_us, limit),
+        )
+        return [segment_of(key, row) for row in rows]
+
+    # Deleting: condemn, unlink, sync the folder, drop_garbage
+
+    async def condemn(self, segments: Iterable[Segment], reason: GapReason) -> None:
+        """Moves the segments' paths to the garbage list and notes what is gone and why. reason: evicted,
+        deleted or disk-error. Rows that are no longer there are passed over."""
+        async with self._db.transaction() as tx:
+            for segment in segments:
+                await condemn(tx, segment, reason)
+
+    async def garbage(self) -> list[Path]:
+        """Paths relative to the media folder that are to be unlinked."""
+        return [garbage_path(row[0]) for row in await self._db.read("select path from garbage order by path")]
+
+    async def drop_garbage(self, paths: Iterable[Path]) -> None:
+        """Only after the files are unlinked and their folders synced."""
+        async with self._db.transaction() as tx:
+            await tx.run_many("delete from garbage where path = ?", [(path.as_posix(),) for path in paths])
+
+    async def gone(self, key: StreamKey, start_us: int, end_us: int) -> list[Gone]:
+        """Stretches in the range that were recorded and are no more, in order."""
+        rows = await self._db.read(
+            """select start_us, end_us, reason from gone
+               where stream_id = ? and start_us < ? and end_us > ? order by 1""",
+            (await self._id(key), end_us, start_us),
+        )
+        return [Gone(start, end, GapReason(reason)) for start, end, reason in rows]
+
+    async def evicted_until(self, key: StreamKey) -> int | None:
+        """End of the newest evicted stretch, None if nothing was evicted yet."""
+        rows = await self._db.read(
+            "select max(end_us) from gone where stream_id = ? and reason = 'evicted'", (await self._id(key),)
+        )
+        return rows[0][0] if rows else None
+
+    # Pins
+
+    async def pin(
+        self, job: str, key: StreamKey, start_us: int, end_us: int, *, max_bytes: int | None = None
+    ) -> None:
+        """Holds the range for the job until `unpin`. Idempotent.
+
+        max_bytes: what all pins together may hold; raises HoldsFull beyond it, and the job waits (recording
+        does not). A segment that two pins hold counts for each.
+        """
+        async with self._db.transaction() as tx:
+            stream_id = await stream_id_of(tx, key)
+            await tx.run(
+                "insert into pin values (?, ?, ?, ?) on conflict do nothing",
+                (job, stream_id, start_us, end_us),
+            )
+            if max_bytes is not None and (held := await pinned_bytes(tx)) > max_bytes:
+                raise HoldsFull(
+                    f"{key}: this would hold {held} bytes, of {max_bytes}; wait until another job ends"
+                )
+
+    async def unpin(self, job: str) -> None:
+        async with self._db.transaction() as tx:
+            await tx.run("delete from pin where job = ?", (job,))
+
+    async def pins(self) -> list[Pin]:
+        rows = await self._db.read(
+            "select job, camera, stream, start_us, end_us from pin join stream on stream.id = pin.stream_id"
+        )
+        return [Pin(job, StreamKey(camera, stream), start, end) for job, camera, stream, start, end in rows]
+
+    # Facts
+
+    async def meta(self, key: str) -> str | None:
+        rows = await self._db.read("select value from meta where key = ?", (key,))
+        return rows[0][0] if rows else None
+
+    async def set_meta(self, key: str, value: str) -> None:
+        async with self._db.transaction() as tx:
+            await tx.run(
+                "insert into meta values (?, ?) on conflict (key) do update set value = excluded.value",
+                (key, value),
+            )
+
+    async def _id(self, key: StreamKey) -> int | None:
+        if key not in self._ids:
+            rows = await self._db.read("select id from stream where camera = ? and stream = ?", names(key))
+            if not rows:
+                return None
+            self._ids[key] = rows[0][0]
+        return self._ids[key]
+
+    async def _one(self, key: StreamKey, tail: str) -> Segment | None:
+        rows = await self._db.read(f"{_SELECT_SEGMENTS} where s.stream_id = ? {tail}", (await self._id(key),))
+        return segment_of(key, rows[0]) if rows else None
+
+
+def _beside(path: Path) -> Path:
+    return path.absolute().parent / "media"

@@ -1,0 +1,89 @@
+"""What the index hands out beside segments, and how rows become them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from simpang_buffer.index.database import Row
+from simpang_buffer.model import AnchorSource, GapReason, Segment, StreamKey
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One uninterrupted recording.
+
+    start_us and end_us: of all segments ever added to it, None before the first; last_seq: -1 before it.
+    """
+
+    key: StreamKey
+    run: int
+    anchor_us: int
+    anchor_source: AnchorSource
+    camera_offset_us: int | None
+    previous_end: GapReason | None
+    codec: str
+    width: int
+    height: int
+    start_us: int | None
+    end_us: int | None
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A stretch that was recorded and is no more."""
+
+    start_us: int
+    end_us: int
+    reason: GapReason
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A range that nobody evicts while the job needs it."""
+
+    job: str
+    key: StreamKey
+    start_us: int
+    end_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTotals:
+    """What the index holds of one stream; oldest_us and newest_us are None where it holds nothing."""
+
+    bytes: int
+    segments: int
+    oldest_us: int | None
+    newest_us: int | None
+
+
+SEGMENT_COLUMNS = (
+    "s.run, s.seq, s.start_us, s.end_us, s.size_bytes, s.fragments, s.frames, s.first_chunk, s.chunks, "
+    "f.codec, f.width, f.height, f.header_sha256, s.seal"
+)
+RUN_COLUMNS = (
+    "run, anchor_us, anchor_source, camera_offset_us, previous_end, "
+    "codec, width, height, start_us, end_us, last_seq"
+)
+
+
+def segment_of(key: StreamKey, row: Row) -> Segment:
+    """row: SEGMENT_COLUMNS."""
+    return Segment(key, *row)
+
+
+def run_of(key: StreamKey, row: Row) -> Run:
+    """row: RUN_COLUMNS."""
+    run, anchor_us, source, offset_us, previous_end, *rest = row
+    reason = GapReason(previous_end) if previous_end is not None else None
+    return Run(key, run, anchor_us, AnchorSource(source), offset_us, reason, *rest)
+
+
+def garbage_path(text: str) -> Path:
+    """A row's path, which must stay inside the media folder whatever was done to the database."""
+    path = Path(text)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"garbage names a path outside the media folder: {text!r}")
+    return path

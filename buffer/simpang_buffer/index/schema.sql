@@ -1,0 +1,98 @@
+-- index.db: what the buffer holds. Times are microseconds UTC (_us), sizes bytes.
+-- Media files carry the same facts: this database can be rebuilt from them. Only the daemon writes here.
+-- Opened with journal_mode = WAL and synchronous = FULL: a committed row survives a power cut.
+-- pragma user_version is the version of this schema; meta.readable_by the oldest version that can read it.
+
+-- One row: one stream of one camera that was ever recorded. Never deleted: next_run must not start over.
+create table stream (
+    id          integer primary key,
+    camera      text    not null check (length(camera) between 1 and 32),
+    stream      text    not null check (length(stream) between 1 and 32),
+    -- A run number is never given twice: paths derive from it, and a garbage row may still name an old path.
+    next_run    integer not null default 1 check (next_run >= 1),
+    -- Runs below hold no file that is not in `segment` or `garbage`: adoption at start need not look there.
+    settled_run integer not null default 0 check (settled_run >= 0),
+    -- The longest segment ever added: how far before a moment the segment that covers it may start.
+    longest_us  integer not null default 0 check (longest_us >= 0),
+    -- Sums over `segment`, kept in the same transactions, since summing two million rows takes a second.
+    bytes       integer not null default 0 check (bytes >= 0),
+    segments    integer not null default 0 check (segments >= 0),
+    unique (camera, stream)
+);
+
+-- One row: one set of codec parameters (thousands of segments share one).
+create table format (
+    id            integer primary key,
+    header_sha256 blob    not null unique check (length(header_sha256) = 32),  -- of ftyp and moov
+    codec         text    not null,                                            -- RFC 6381
+    width         integer not null check (width >= 0),                         -- 0: the camera's SPS is unreadable
+    height        integer not null check (height >= 0)
+);
+
+-- One row: one uninterrupted recording of a stream. Outlives its segments until all older ones are gone too.
+create table run (
+    stream_id        integer not null references stream (id),
+    run              integer not null check (run >= 0),
+    anchor_us        integer not null,                        -- UTC of decode time 0
+    anchor_source    text    not null check (anchor_source in ('rtcp', 'arrival', 'boot')),
+    camera_offset_us integer,                                 -- the camera's clock minus ours, where known
+    previous_end     text,                                    -- why the run before ended; null: there was none
+    codec            text    not null,                        -- at its start
+    width            integer not null check (width >= 0),
+    height           integer not null check (height >= 0),
+    start_us         integer,                                 -- of its first segment ever added
+    end_us           integer check (end_us >= start_us),      -- of its last
+    last_seq         integer not null default -1,             -- of its last; -1: no segment was added yet
+    primary key (stream_id, run)
+) without rowid;
+
+-- One row: one closed media file, media/{camera}/{stream}/{run}/{seq}.mp4. Its file was made durable first.
+-- Clustered by stream and time, so that a clip reads neighbouring pages.
+create table segment (
+    stream_id   integer not null references stream (id),
+    start_us    integer not null,
+    run         integer not null,                            -- a row of `run`; not declared: the check would cost a scan
+    seq         integer not null check (seq >= 0),
+    end_us      integer not null check (end_us >= start_us),
+    size_bytes  integer not null check (size_bytes > 0),
+    fragments   integer not null check (fragments > 0),
+    frames      integer not null check (frames >= 0),
+    first_chunk integer not null check (first_chunk >= 0),   -- number in the run of the chunk that starts the file
+    chunks      integer not null check (chunks > 0),
+    format_id   integer not null references format (id),
+    -- Counts rows as they were added, over all streams: the order of eviction, whatever the clock said.
+    ordinal     integer not null,
+    seal        blob    not null check (length(seal) = 32),  -- of the last fragment
+    primary key (stream_id, start_us, run, seq)
+) without rowid;
+
+create unique index segment_ordinal on segment (ordinal);
+
+-- One row: a file to unlink. Delete = row to garbage, unlink, sync the folder, drop the row.
+create table garbage (
+    path text primary key                                    -- relative to media/
+) without rowid;
+
+-- One row: a stretch that was recorded and is no more. Neighbours with no footage between them are one row.
+create table gone (
+    stream_id integer not null references stream (id),
+    start_us  integer not null,
+    end_us    integer not null check (end_us >= start_us),
+    reason    text    not null check (reason in ('evicted', 'deleted', 'disk-error')),
+    primary key (stream_id, start_us, reason)
+) without rowid;
+
+-- One row: a time range that nobody evicts while a job needs it.
+create table pin (
+    job       text    not null,
+    stream_id integer not null references stream (id),
+    start_us  integer not null,
+    end_us    integer not null check (end_us > start_us),
+    primary key (job, stream_id, start_us, end_us)
+) without rowid;
+
+-- One row: one fact about this database or the last run of the daemon (boot_id, stopped_clean, readable_by).
+create table meta (
+    key   text primary key,
+    value text not null
+) without rowid;
