@@ -1,0 +1,189 @@
+"""How the gateway feels: a pure function from what is known to a list of items with cause and remedy.
+
+One root cause hides its consequences: those name it in `caused_by`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from simpang import words
+from simpang.clock import Clock
+from simpang.config.faults import Fault
+from simpang.roster.view import Camera, CameraState, FoundDevice
+from simpang.supervise import Trouble
+from simpang.web.times import format_time
+from simpang.words import Advice, Words
+
+OK, WARNING, CRITICAL = "ok", "warning", "critical"
+_ORDER = (OK, WARNING, CRITICAL)
+
+# A camera that starts up or reconnects needs some seconds; only then is it worth a line.
+PATIENCE_US = 15_000_000
+# Below this the databases themselves are in danger.
+CRITICAL_FREE_BYTES = 200 * 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class HealthItem:
+    """code: stable, for programs. subject: what it is about ("camera/utara"). since: RFC 3339, where known."""
+
+    code: str
+    severity: str
+    subject: str
+    since: str | None
+    evidence: Mapping[str, object]
+    cause: Words
+    remedy: Words
+    caused_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """severity: of the worst item."""
+
+    severity: str
+    items: tuple[HealthItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system under the data folder. min_free_bytes: what [buffer].min_free asks for."""
+
+    path: Path
+    free_bytes: int
+    total_bytes: int
+    min_free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """All that health is judged from."""
+
+    cameras: Sequence[Camera]
+    devices: Sequence[FoundDevice]
+    where_looked: Sequence[str]
+    discovery: bool
+    disk: Disk | None
+    clock: Clock
+    config_file: Path
+    config_faults: Sequence[Fault]
+    secret_faults: Sequence[Fault]
+    troubles: Sequence[Trouble]
+    started_us: int
+
+
+def health(known: Knowledge, now_us: int) -> Health:
+    """Every item, the worst first."""
+    items = [
+        *_disk(known.disk),
+        *_configuration(known),
+        *_no_cameras(known, now_us),
+        *_clock(known.clock),
+        *_troubles(known.troubles),
+        *_devices(known.devices),
+    ]
+    causes = {item.code for item in items}
+    items += _cameras(known.cameras, now_us, causes)
+    items.sort(key=lambda item: (-_ORDER.index(item.severity), item.code, item.subject))
+    worst = max((_ORDER.index(item.severity) for item in items), default=0)
+    return Health(_ORDER[worst], tuple(items))
+
+
+def _cameras(cameras: Iterable[Camera], now_us: int, causes: set[str]) -> Iterator[HealthItem]:
+    for camera in cameras:
+        if camera.state in (CameraState.RECORDING, CameraState.DISABLED):
+            continue
+        if camera.reason is None and now_us - camera.since_us < PATIENCE_US:
+            continue
+        reason = camera.reason or "timeout"
+        advice = words.CAMERA.get(reason, words.CAMERA["unreachable"])
+        advice = advice.filled(name=camera.name, address=camera.address or "?")
+        cause = {"disk-full": "disk-low", "secret": "secret-unusable"}.get(reason)
+        evidence: dict[str, object] = {"reason": reason, "detail": camera.detail}
+        if camera.retry_us is not None:
+            evidence["retry"] = format_time(camera.retry_us)
+        yield _item(
+            "camera-not-recording",
+            CRITICAL,
+            f"camera/{camera.id}",
+            advice,
+            since_us=camera.since_us,
+            evidence=evidence,
+            caused_by=cause if cause in causes else None,
+        )
+
+
+def _no_cameras(known: Knowledge, now_us: int) -> Iterator[HealthItem]:
+    if known.cameras or (known.discovery and now_us - known.started_us < PATIENCE_US):
+        return
+    where = ", ".join(known.where_looked) or "nothing (discovery is off)"
+    advice = words.NO_CAMERAS.filled(where=where, found=len(known.devices))
+    evidence = {
+        "where_looked": list(known.where_looked),
+        "devices": [device.address for device in known.devices],
+    }
+    yield _item("no-cameras", CRITICAL, "site", advice, since_us=known.started_us, evidence=evidence)
+
+
+def _disk(disk: Disk | None) -> Iterator[HealthItem]:
+    # Retention evicts down to min_free; half of that means that it cannot keep up, or that others fill the disk.
+    if disk is None or disk.free_bytes >= disk.min_free_bytes // 2:
+        return
+    severity = CRITICAL if disk.free_bytes < CRITICAL_FREE_BYTES else WARNING
+    advice = words.DISK_LOW.filled(free=f"{disk.free_bytes / 1e9:.1f} GB", path=disk.path)
+    evidence = {"free_bytes": disk.free_bytes, "total_bytes": disk.total_bytes, "path": str(disk.path)}
+    yield _item("disk-low", severity, "disk", advice, evidence=evidence)
+
+
+def _clock(clock: Clock) -> Iterator[HealthItem]:
+    if not clock.trusted:
+        yield _item(
+            "clock-untrusted", WARNING, "clock", words.CLOCK_UNTRUSTED, evidence={"source": clock.source}
+        )
+
+
+def _configuration(known: Knowledge) -> Iterator[HealthItem]:
+    if known.config_faults:
+        advice = words.CONFIG_FAULTY.filled(file=known.config_file, count=len(known.config_faults))
+        evidence = {"faults": [str(fault) for fault in known.config_faults]}
+        yield _item("config-faulty", WARNING, "config", advice, since_us=known.started_us, evidence=evidence)
+    for fault in known.secret_faults:
+        advice = words.SECRET_UNUSABLE.filled(what=fault.what, try_this=fault.try_this)
+        yield _item("secret-unusable", CRITICAL, fault.key, advice, evidence={"fault": str(fault)})
+
+
+def _troubles(troubles: Iterable[Trouble]) -> Iterator[HealthItem]:
+    for trouble in troubles:
+        advice = words.PART_FAILING.filled(part=trouble.part, last=trouble.last)
+        evidence: dict[str, object] = {"times": trouble.times, "last": trouble.last}
+        yield _item(
+            "part-failing", WARNING, trouble.part, advice, since_us=trouble.since_us, evidence=evidence
+        )
+
+
+def _devices(devices: Iterable[FoundDevice]) -> Iterator[HealthItem]:
+    for device in devices:
+        # One that is a camera already has its own item.
+        if device.problem is not None and device.camera is None:
+            advice = words.DEVICE_UNUSABLE.filled(
+                address=device.address, detail=device.detail or device.problem
+            )
+            evidence = {"problem": device.problem, "name": device.name, "epr": device.epr}
+            yield _item("device-unusable", WARNING, f"device/{device.address}", advice, evidence=evidence)
+
+
+def _item(
+    code: str,
+    severity: str,
+    subject: str,
+    advice: Advice,
+    *,
+    since_us: int | None = None,
+    evidence: Mapping[str, object],
+    caused_by: str | None = None,
+) -> HealthItem:
+    since = None if since_us is None else format_time(since_us)
+    return HealthItem(code, severity, subject, since, evidence, advice.cause, advice.remedy, caused_by)

@@ -1,0 +1,1 @@
+"""Which cameras there are, which of their streams should be recorded, and how each is doing."""

@@ -1,0 +1,86 @@
+"""A camera as the page, the API and the command line see it. Frozen; times are microseconds UTC."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class CameraState(enum.StrEnum):
+    """The worst of the camera's streams. A closed list, seen from outside."""
+
+    RECORDING = "recording"
+    CONNECTING = "connecting"
+    AUTH = "auth"
+    UNREACHABLE = "unreachable"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What the camera says it is; None where it does not say."""
+
+    make: str | None = None
+    model: str | None = None
+    firmware: str | None = None
+    serial: str | None = None
+    epr: str | None = None
+    mac: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One stream that is or should be recorded. codec, size and rates as measured, not as promised.
+
+    bytes: of its footage on the disk; oldest_us: where that begins.
+    """
+
+    name: str
+    codec: str | None = None
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    bps: int | None = None
+    recording_since_us: int | None = None
+    last_fragment_us: int | None = None
+    bytes: int = 0
+    oldest_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """reason: of the closed list of camera reasons, None while it records. detail: the same in words.
+
+    remedy: what a person can do; both are empty while it records. since_us: of the present state.
+    clock_offset_s: the camera's clock minus ours. retry_us: when it is tried again, where it is not yet time.
+    """
+
+    id: str
+    name: str
+    address: str | None
+    device: DeviceFacts
+    state: CameraState
+    reason: str | None
+    detail: str
+    remedy: str
+    since_us: int
+    retry_us: int | None
+    clock_offset_s: float | None
+    streams: tuple[Stream, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDevice:
+    """One device that discovery sees.
+
+    problem: why it is not recorded, of the camera reasons; camera: the id under which it is.
+    """
+
+    address: str
+    name: str
+    hardware: str
+    epr: str
+    interface: str
+    problem: str | None
+    detail: str
+    camera: str | None
