@@ -1,0 +1,1 @@
+"""A centre's object store, spoken to in the S3 API."""
