@@ -1,0 +1,153 @@
+"""The media folder as adoption, deletion and the check see it. Everything here blocks: call it in a thread.
+
+An object, so that a test can stop the work between any two of its steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from simpang_buffer.media.boxes import Scan, scan
+from simpang_buffer.media.seal import table_box
+from simpang_buffer.model import FragmentFlags, Segment, StreamKey, segment_path
+
+_ID = re.compile(r"[a-z0-9-]{1,32}")
+_RUN = re.compile(r"\d{6,18}")
+_SEGMENT = re.compile(r"(\d{6,18})\.mp4")
+
+
+class MediaFiles:
+    """Paths given and returned are relative to `root`. OSError passes through; a missing file is no error."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def streams(self) -> list[StreamKey]:
+        """Streams that have a folder. What is not named as we name it is not ours and passed over."""
+        cameras = [name for name in _folders(self.root) if _ID.fullmatch(name)]
+        return [
+            StreamKey(camera, stream)
+            for camera in cameras
+            for stream in _folders(self.root / camera)
+            if _ID.fullmatch(stream)
+        ]
+
+    def runs(self, key: StreamKey) -> list[int]:
+        return sorted(int(n) for n in _folders(self.root / key.camera / key.stream) if _RUN.fullmatch(n))
+
+    def segments(self, key: StreamKey, run: int) -> list[int]:
+        """Sequence numbers of the run's files."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._folder(key, run)) as entries:
+            matches = [_SEGMENT.fullmatch(entry.name) for entry in entries]
+            return sorted(int(match[1]) for match in matches if match)
+        return []
+
+    def segments_after(self, key: StreamKey, run: int, seq: int) -> list[int]:
+        """Sequence numbers above seq, asked for one after the other, since a run may hold a month of files."""
+        found: list[int] = []
+        missing = 0
+        # Numbers follow each other; a few are allowed to be missing (a file that held nothing was removed).
+        while missing < 8:
+            seq += 1
+            if self.size(segment_path(key, run, seq)) is None:
+                missing += 1
+            else:
+                found.append(seq)
+                missing = 0
+        return found
+
+    def size(self, path: Path) -> int | None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return (self.root / path).stat().st_size
+        return None
+
+    def read_back(self, path: Path) -> Scan:
+        """What the disk holds of a file, up to the last right seal. Raises BadBox when not even its header."""
+        with (self.root / path).open("rb") as file:
+            # After a failed sync the page cache may show bytes that never reached the disk. Written first,
+            # since only clean pages can be dropped.
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            return scan(file)
+
+    def close_torn(self, path: Path, scanned: Scan) -> None:
+        """Cuts the file behind its last good seal, appends its fragment table and makes it durable."""
+        table = table_box(scanned.fragments, scanned.seal)
+        with (self.root / path).open("r+b", buffering=0) as file:
+            file.truncate(scanned.good_end)
+            file.seek(scanned.good_end)
+            try:
+                _write_all(file.fileno(), table)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                # Every fragment can be found without the table, only slower.
+                file.truncate(scanned.good_end)
+            os.fsync(file.fileno())
+
+    def unlink(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            (self.root / path).unlink()
+
+    def set_aside(self, path: Path) -> Path:
+        """Renames a file that is not what its name says; it is ours no longer. Returns the new path."""
+        aside = path.with_name(path.name + ".unknown")
+        (self.root / path).rename(self.root / aside)
+        return aside
+
+    def sync_folders(self, paths: Iterable[Path]) -> None:
+        """Makes durable which files there are: the paths' folders and the folders that hold those."""
+        for folder in sorted({parent for path in paths for parent in path.parents}, reverse=True):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                fd = os.open(self.root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+
+    def remove_folder(self, folder: Path) -> None:
+        """Removes the folder if it is empty."""
+        with contextlib.suppress(OSError):
+            (self.root / folder).rmdir()
+
+    def _folder(self, key: StreamKey, run: int) -> Path:
+        return self.root / segment_path(key, run, 0).parent
+
+
+def segment_of_scan(scanned: Scan, size_bytes: int) -> Segment:
+    """The index row of a file that was read back; it must hold a fragment."""
+    header, fragments = scanned.header, scanned.fragments
+    return Segment(
+        key=header.run.key,
+        run=header.run.run,
+        seq=header.run.seq,
+        start_us=fragments[0].start_us,
+        end_us=max(fragments[-1].end_us, fragments[0].start_us),
+        size_bytes=size_bytes,
+        fragments=len(fragments),
+        frames=sum(fragment.frames for fragment in fragments),
+        first_chunk=header.run.first_chunk,
+        chunks=max(sum(FragmentFlags.CHUNK in fragment.flags for fragment in fragments), 1),
+        codec=header.codec,
+        width=header.width,
+        height=header.height,
+        header_sha256=header.header_sha256,
+        seal=scanned.seal,
+    )
+
+
+def _folders(parent: Path) -> list[str]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(parent) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    return []
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
