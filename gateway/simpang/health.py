@@ -28,7 +28,7 @@ CRITICAL_FREE_BYTES = 200 * 10**6
 
 @dataclass(frozen=True, slots=True)
 class HealthItem:
-    """code: stable, for programs. subject: what it is about ("camera/utara"). since: RFC 3339, where known."""
+    """code: stable, for programs. subject: what it is about ("camera/utara"). since: RFC 3339 or None."""
 
     code: str
     severity: str
@@ -129,7 +129,7 @@ def _no_cameras(known: Knowledge, now_us: int) -> Iterator[HealthItem]:
 
 
 def _disk(disk: Disk | None) -> Iterator[HealthItem]:
-    # Retention evicts down to min_free; half of that means that it cannot keep up, or that others fill the disk.
+    # Retention evicts down to min_free; at half of that it cannot keep up, or others fill the disk.
     if disk is None or disk.free_bytes >= disk.min_free_bytes // 2:
         return
     severity = CRITICAL if disk.free_bytes < CRITICAL_FREE_BYTES else WARNING

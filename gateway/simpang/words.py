@@ -24,7 +24,7 @@ class Advice:
         return Advice(self.cause.filled(**values), self.remedy.filled(**values))
 
 
-# Why a camera is not recorded: the closed list of camera reasons, and `disk-full`, `disk-error` of the gap reasons.
+# Why a camera is not recorded: the camera reasons, the disk's gap reasons, and `secret`.
 CAMERA = {
     "unreachable": Advice(
         Words("{name} does not answer at {address}.", "{name} tidak menjawab di {address}."),

@@ -102,9 +102,11 @@ class Camera(Section):
     name: Name | None = Field(default=None, description="for people; the id where not set")
     address: str | None = Field(default=None, max_length=255, description="ONVIF host[:port]")
     url: str | None = Field(
-        default=None, max_length=1024, description="main stream's rtsp://, instead of address"
+        default=None, max_length=1024, repr=False, description="main stream's rtsp://, instead of address"
     )
-    sub_url: str | None = Field(default=None, max_length=1024, description="rtsp:// of the sub stream")
+    sub_url: str | None = Field(
+        default=None, max_length=1024, repr=False, description="rtsp:// of the sub stream"
+    )
     user: str | None = Field(default=None, min_length=1, max_length=128, description="instead of the site's")
     password_file: SecretName | None = Field(default=None, description="its own password")
     enabled: bool = Field(default=True, description="false: known, not recorded")
