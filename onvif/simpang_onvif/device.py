@@ -57,7 +57,7 @@ class Profile:
     """One media profile that carries video.
 
     token: opaque. service: "media1" or "media2", where the token is valid. source: token of the video
-    source, one per sensor or NVR channel. encoding: "H264", "H265", "JPEG", ... gop: frames between key frames.
+    source, one per sensor or NVR channel. encoding: "H264", "H265", "JPEG", ... gop: frames per key frame.
     0 stands for what the camera does not state; everything is a claim until the stream is seen.
     """
 
