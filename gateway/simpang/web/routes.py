@@ -1,0 +1,88 @@
+"""The one route table: what is served, to whom, and what OpenAPI says of it.
+
+A Route cannot be written without its role; nothing else adds a route to the application.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from simpang.web import cameras, footage, jobs, live, metrics, openapi, page, schemas, site, snapshot
+from simpang.web.roles import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """answer: the model of the good answer, or its media type where it is no JSON. query: names of QUERIES."""
+
+    method: str
+    path: str
+    role: Role
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    summary: str
+    answer: type[BaseModel] | str | None = None
+    status: int = 200
+    query: tuple[str, ...] = ()
+    body: type[BaseModel] | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def documented(self) -> bool:
+        """Pages and their files are for browsers, not for programs."""
+        return not (self.path == "/" or self.path.startswith("/static/"))
+
+
+_CAMERA = "/api/v1/cameras/{id}"
+_STREAM = _CAMERA + "/streams/{stream}"
+_FOUND = ("not-found",)
+_TIMES = ("malformed", "not-found")
+_CLIP = (*_TIMES, "nothing-recorded")
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/", Role.OPEN, page.get_page, "The page", "text/html"),
+    Route("GET", "/static/{version}/{name}", Role.OPEN, page.get_static, "A file of the page", "*/*"),
+    Route("GET", "/healthz", Role.OPEN, site.get_healthz, "Whether the gateway serves", "application/json"),
+    Route("GET", "/readyz", Role.OPEN, site.get_readyz,
+          "200 when every enabled camera is being written, else 503", schemas.Ready),
+    Route("GET", "/metrics", Role.LOCAL, metrics.get_metrics, "Figures for Prometheus", "text/plain"),
+    Route("GET", "/api/v1/openapi.json", Role.OPEN, openapi.get_openapi, "This description",
+          "application/json"),
+    Route("POST", "/api/v1/session", Role.OPEN, site.post_session, "Sign in with the token of a link",
+          status=204, body=schemas.SignIn, problems=("malformed", "signed-out", "use-https")),
+    Route("DELETE", "/api/v1/session", Role.VIEWER, site.delete_session, "Sign out", None, 204),
+    Route("POST", "/api/v1/login-link", Role.INSTALLER, site.post_login_link, "A link that signs in once",
+          schemas.Link, 201, body=schemas.LinkAsked, problems=("malformed",)),
+    Route("GET", "/api/v1/site", Role.VIEWER, site.get_site, "Who this gateway is", schemas.Site),
+    Route("GET", "/api/v1/health", Role.VIEWER, site.get_health, "What is wrong, why, and what to do",
+          schemas.Health),
+    Route("GET", "/api/v1/cameras", Role.VIEWER, cameras.get_cameras, "Every camera", schemas.Cameras),
+    Route("GET", _CAMERA, Role.VIEWER, cameras.get_camera, "One camera", schemas.Camera, problems=_FOUND),
+    Route("GET", _CAMERA + "/snapshot.jpg", Role.TECHNICIAN, snapshot.get_snapshot,
+          "The last key frame, or the one at `at`, as a still picture", "image/jpeg",
+          query=("at?", "stream?"), problems=(*_CLIP, "busy", "unavailable")),
+    Route("GET", "/api/v1/discovery", Role.VIEWER, cameras.get_discovery, "Devices seen on the network",
+          schemas.Discovery),
+    Route("GET", _STREAM + "/coverage", Role.VIEWER, footage.get_coverage, "What was recorded, and why not",
+          schemas.Coverage, query=("start", "end"), problems=_TIMES),
+    Route("GET", _STREAM + "/clip.mp4", Role.TECHNICIAN, footage.get_clip,
+          "What was recorded, from the key frame at or before start; HEAD and Range work", "video/mp4",
+          query=("start", "end"), problems=(*_CLIP, "range-not-satisfiable")),
+    Route("GET", _STREAM + "/playlist.m3u8", Role.TECHNICIAN, footage.get_playlist,
+          "The same for HLS players", "application/vnd.apple.mpegurl", query=("start", "end"), problems=_CLIP),
+    Route("GET", _STREAM + "/live", Role.TECHNICIAN, live.get_live,
+          "WebSocket: text init, binary header, then a binary fragment per frame", None, 101,
+          problems=("not-found", "upgrade-required", "busy")),
+    Route("GET", "/api/v1/uplinks", Role.VIEWER, jobs.get_uplinks, "Where footage can be sent",
+          schemas.Uplinks),
+    Route("GET", "/api/v1/jobs", Role.VIEWER, jobs.get_jobs, "What is sent, newest first", schemas.Jobs,
+          query=("state?",), problems=("malformed",)),
+    Route("POST", "/api/v1/jobs", Role.INSTALLER, jobs.post_job, "Send footage to a central",
+          schemas.Job, 201, body=schemas.JobAsked, problems=("malformed", "nothing-recorded", "conflict", "busy")),
+    Route("GET", "/api/v1/jobs/{id}", Role.VIEWER, jobs.get_job, "One job", schemas.Job, problems=_FOUND),
+    Route("DELETE", "/api/v1/jobs/{id}", Role.INSTALLER, jobs.delete_job, "Cancel it", schemas.Job,
+          problems=_FOUND),
+)  # fmt: skip

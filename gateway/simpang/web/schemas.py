@@ -1,0 +1,199 @@
+"""What the API says and accepts: the models behind the answers and behind OpenAPI. Times are RFC 3339 texts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Asked(BaseModel):
+    """A request's body: an unknown member is a mistake somewhere, so it is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Clock(Answer):
+    now: Time
+    trusted: bool
+    source: str
+    offset_s: float | None
+
+
+class Site(Answer):
+    id: str
+    name: str
+    time_zone: str
+    version: str
+    gateway_key: str | None
+    clock: Clock
+
+
+class Words(Answer):
+    en: str
+    id: str
+
+
+class HealthItem(Answer):
+    code: str
+    severity: str
+    subject: str
+    since: Time | None
+    evidence: dict[str, Any]
+    cause: Words
+    remedy: Words
+    caused_by: str | None
+
+
+class Health(Answer):
+    severity: Literal["ok", "warning", "critical", "unknown"]
+    items: list[HealthItem]
+
+
+class Device(Answer):
+    make: str | None = None
+    model: str | None = None
+    firmware: str | None = None
+    serial: str | None = None
+    epr: str | None = None
+    mac: str | None = None
+
+
+class Stream(Answer):
+    name: str
+    codec: str | None
+    width: int | None
+    height: int | None
+    fps: float | None
+    bps: int | None
+    recording_since: Time | None
+    last_fragment: Time | None
+    bytes: int
+    oldest: Time | None
+
+
+class Camera(Answer):
+    id: str
+    name: str
+    address: str | None
+    device: Device
+    state: Literal["recording", "connecting", "auth", "unreachable", "disabled"]
+    reason: str | None
+    detail: str | None = Field(description="the reason in words")
+    remedy: str | None = Field(description="what a person can do about it")
+    since: Time = Field(description="since when it is in this state")
+    retry: Time | None = Field(description="when it is tried again, where that is not at once")
+    clock_offset_s: float | None
+    streams: list[Stream]
+
+
+class Cameras(Answer):
+    items: list[Camera]
+    next: str | None = None
+
+
+class Found(Answer):
+    address: str
+    name: str | None
+    hardware: str | None
+    epr: str | None
+    interface: str | None
+    problem: str | None = Field(description="why it is not recorded, of the camera reasons")
+    detail: str | None = Field(description="the same in words")
+    camera: str | None = Field(description="the id under which it is recorded, if it is")
+
+
+class Discovery(Answer):
+    items: list[Found]
+    next: str | None = None
+    where_looked: list[str]
+
+
+class Span(Answer):
+    start: Time
+    end: Time
+    run: int
+    bytes: int
+
+
+class Gap(Answer):
+    start: Time
+    end: Time
+    reason: str
+
+
+class Coverage(Answer):
+    spans: list[Span]
+    gaps: list[Gap]
+
+
+class JobAsked(Asked):
+    camera: str = Field(pattern=r"^[a-z0-9-]{1,32}$")
+    stream: str = Field("main", pattern=r"^[a-z0-9-]{1,32}$")
+    start: Time
+    end: Time
+    central: str = Field(pattern=r"^[a-z0-9-]{1,32}$")
+    priority: Literal["urgent", "clip", "backfill", "bulk"] = "clip"
+
+
+class Job(Answer):
+    id: str
+    state: str
+    waiting_for: str | None
+    reason: str | None
+    central: str
+    party: str
+    camera: str
+    stream: str
+    start: Time
+    end: Time
+    priority: str
+    bytes_done: int
+    bytes_total: int
+    chunks_done: int
+    chunks_total: int
+    gaps: list[Gap]
+    created: Time
+
+
+class Jobs(Answer):
+    items: list[Job]
+    next: str | None = None
+
+
+class Uplink(Answer):
+    central: str
+    party: str
+    store: bool = Field(description="whether footage can be sent there")
+
+
+class Uplinks(Answer):
+    items: list[Uplink]
+    next: str | None = None
+
+
+class SignIn(Asked):
+    """Either a token from a link, or (once there are accounts) a user and a password."""
+
+    token: str | None = Field(None, max_length=128)
+    user: str | None = Field(None, max_length=128)
+    password: str | None = Field(None, max_length=1024, repr=False)
+
+
+class LinkAsked(Asked):
+    role: Literal["viewer", "technician", "installer"] = "installer"
+
+
+class Link(Answer):
+    url: str = Field(description="works once")
+    expires: Time
+
+
+class Ready(Answer):
+    not_recording: list[str]
