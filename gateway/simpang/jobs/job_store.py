@@ -10,7 +10,7 @@ from typing import Any
 import aiosqlite
 
 from simpang.jobs.model import Gap, Job, JobRequest, JobState, Priority, SentChunk, WaitingFor
-from simpang.state.state import State
+from simpang.state.database import State
 from simpang_buffer.model import GapReason
 
 _COLUMNS = """job.id, idempotency_key, central, party, camera, stream, job.start_us, end_us, priority, ref,
