@@ -23,7 +23,7 @@ from simpang_buffer.rtsp.message import Headers
 # name of the algorithm -> name of the hash, the strongest first
 _HASHES = {"SHA-256": "sha256", "MD5": "md5"}
 # A camera that calls every nonce stale would have us sign for ever.
-_MAX_STALE = 2
+_MAX_STALE = 1
 # How long a nonce of ours is good; after it the client is told "stale" and signs again by itself.
 _NONCE_S = 300
 # A parameter or a scheme. The look-behind and the possessive runs keep the scan linear whatever is sent.
@@ -55,7 +55,10 @@ class Challenge:
 
 
 class ClientAuth:
-    """Signs the requests of one connection. Credentials of None: every challenge is refused."""
+    """Signs the requests of one connection. Credentials of None: every challenge is refused.
+
+    signed: whether a password has been used at all.
+    """
 
     def __init__(self, credentials: Credentials | None, allow_basic: bool = False) -> None:
         self._credentials = credentials
@@ -63,8 +66,11 @@ class ClientAuth:
         self._chosen: Challenge | None = None
         self._count = 0
         self._stale = 0
-        # A signed request went out under the challenge in force and nothing has been accepted since.
-        self._unproven = False
+        self._spent = False
+        # Whether the camera has taken a request that was signed for the challenge in force. Until it has, a
+        # further challenge is a refusal; after that it is only a nonce whose time is over.
+        self._proven = False
+        self.signed = False
 
     def challenge(self, headers: Headers) -> None:
         """Take a 401's challenges. Raises AuthRefused if it refuses our sign-in, or offers none of ours."""
@@ -72,12 +78,12 @@ class ClientAuth:
             raise AuthRefused("the camera asks for a password and none is set for it")
         offered = parse_challenges(headers.get_all("www-authenticate"))
         chosen = strongest(offered, allow_basic=self._allow_basic)
-        if self._unproven:
+        if self._spent or (self._chosen is not None and not self._proven):
             stale = chosen is not None and chosen.parameters.get("stale", "").lower() == "true"
-            if not stale or self._stale >= _MAX_STALE:
-                raise AuthRefused(
-                    f"the camera refused the password of user {self._credentials.user!r}", tried=True
-                )
+            if self._spent or not stale or self._stale >= _MAX_STALE:
+                # Nothing more is signed, not even a TEARDOWN: cameras count.
+                self._spent = True
+                raise AuthRefused("the camera refused the user or password", tried=True)
             self._stale += 1
         if chosen is None:
             schemes = ", ".join(sorted({c.scheme.capitalize()[:16] for c in offered})[:4]) or "nothing"
@@ -86,18 +92,18 @@ class ClientAuth:
             )
         self._chosen = chosen
         self._count = 0
-        self._unproven = False
+        self._proven = False
 
     def accepted(self) -> None:
-        """The camera took the last signed request."""
-        self._unproven = False
+        """The camera took the last request."""
+        self._proven = True
         self._stale = 0
 
     def authorization(self, method: str, url: str) -> str | None:
         """The Authorization field for a request, None before any challenge. Text as ISO 8859-1 carries it."""
-        if self._chosen is None or self._credentials is None:
+        if self._chosen is None or self._credentials is None or self._spent:
             return None
-        self._unproven = True
+        self.signed = True
         if self._chosen.scheme == "basic":
             pair = f"{self._credentials.user}:{self._credentials.password}"
             return "Basic " + base64.b64encode(pair.encode()).decode()

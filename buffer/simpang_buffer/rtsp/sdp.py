@@ -37,7 +37,6 @@ _STATIC = {
 }
 _ALIASES = {"HEVC": "H265", "AVC": "H264"}
 _RTPMAP = re.compile(r"(\d{1,3})\s+([A-Za-z0-9.\-_]{1,64})(?:\s*/\s*(\d{1,9}))?(?:\s*/\s*(\d{1,3}))?")
-_NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class Track:
     encoding: str
     clock_rate: int
     channels: int = 1
-    fmtp: Mapping[str, str] = field(default=_NO_PARAMETERS)
+    fmtp: Mapping[str, str] = field(default_factory=dict)
     control: str = ""
 
 
