@@ -14,14 +14,13 @@ from simpang_buffer.model import GapReason
 
 if TYPE_CHECKING:
     # Only for their types: each of these brings a library that takes long to import.
-    from simpang_buffer.recording.pool import RecorderPool
-
     from simpang.config.model import Config
     from simpang.jobs.jobs import Jobs
     from simpang.roster.roster import Roster
     from simpang.state.database import State
     from simpang.web.sessions import Sessions
     from simpang_buffer.index.index import Index
+    from simpang_buffer.recording.pool import RecorderPool
 
 
 @dataclass(frozen=True)

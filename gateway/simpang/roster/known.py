@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Literal
 
 from simpang.state.database import State
 
-HOUR_US = 3600 * 1_000_000
+# Refusals older than this say nothing about a password that somebody may have set since.
+KEPT_US = 24 * 3600 * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,21 @@ class Known:
     seen_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSource:
+    """A row of `stream_source`: where a stream was last found. url holds no user and no password."""
+
+    stream: str
+    url: str
+    host: str
+    port: int
+
+
 _COLUMNS = ", ".join(field.name for field in fields(Known))
 
 
 class KnownCameras:
-    """The only reader and writer of the tables `camera` and `refused_sign_in`."""
+    """The only reader and writer of the tables `camera`, `stream_source` and `refused_sign_in`."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -41,7 +53,15 @@ class KnownCameras:
         async with self._state.connection.execute(f"select {_COLUMNS} from camera order by id") as cursor:
             return [Known(*row) for row in await cursor.fetchall()]
 
-    async def put(self, camera: Known) -> None:
+    async def sources(self, camera_id: str) -> list[KnownSource]:
+        """Where the camera's streams were last found, main first."""
+        async with self._state.connection.execute(
+            "select stream, url, host, port from stream_source where camera_id = ? order by stream",
+            (camera_id,),
+        ) as cursor:
+            return [KnownSource(*row) for row in await cursor.fetchall()]
+
+    async def put(self, camera: Known, sources: Sequence[KnownSource]) -> None:
         """Adds the camera, or brings what is known of it up to date; when it was adopted stays as it was."""
         values = ", ".join("?" for _ in fields(Known))
         changes = ", ".join(
@@ -54,18 +74,28 @@ class KnownCameras:
                 f"insert into camera ({_COLUMNS}) values ({values}) on conflict (id) do update set {changes}",
                 astuple(camera),
             )
+            await db.execute("delete from stream_source where camera_id = ?", (camera.id,))
+            await db.executemany(
+                "insert into stream_source (camera_id, stream, url, host, port) values (?, ?, ?, ?, ?)",
+                [(camera.id, *astuple(source)) for source in sources],
+            )
+
+    async def note_epr(self, camera_id: str, epr: str) -> None:
+        """Its endpoint reference, where it became known after the camera."""
+        async with self._state.transaction() as db:
+            await db.execute("update camera set epr = ? where id = ?", (epr, camera_id))
 
     async def refused(self, camera_id: str, now_us: int) -> list[int]:
-        """When the camera refused a sign-in during the last hour, oldest first."""
+        """When the camera refused a sign-in since it last accepted one, at most a day ago; oldest first."""
         async with self._state.connection.execute(
-            "select time_us from refused_sign_in where camera_id = ? and time_us > ? and time_us <= ? order by 1",
-            (camera_id, now_us - HOUR_US, now_us),
+            "select time_us from refused_sign_in where camera_id = ? and time_us > ? order by 1",
+            (camera_id, now_us - KEPT_US),
         ) as cursor:
             return [row[0] for row in await cursor.fetchall()]
 
     async def note_refused(self, camera_id: str, now_us: int) -> None:
         async with self._state.transaction() as db:
-            await db.execute("delete from refused_sign_in where time_us <= ?", (now_us - HOUR_US,))
+            await db.execute("delete from refused_sign_in where time_us <= ?", (now_us - KEPT_US,))
             await db.execute("insert or ignore into refused_sign_in values (?, ?)", (camera_id, now_us))
 
     async def note_accepted(self, camera_id: str) -> None:

@@ -1,9 +1,9 @@
-"""Which cameras there should be: a pure function of the configuration, what is known and what was discovered."""
+"""Which cameras there should be: a pure function of configuration, what is known and what was discovered."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ class Wanted:
     """One camera that should be recorded (or stands there disabled).
 
     target: `host`, `host:port` or service address to ask by ONVIF; "" for one given by RTSP addresses.
-    device: the discovered device that it is, where it was seen. trusted_address: a person wrote the address down.
+    epr: of the discovered device that it is, where one was seen. trusted_address: a person wrote it down.
     """
 
     id: str
@@ -39,6 +39,15 @@ class Wanted:
     transport: Literal["tcp", "udp"] = "tcp"
     allow_basic: bool = False
     trusted_address: bool = False
+
+    @property
+    def host(self) -> str:
+        return _host(self.target or self.url)
+
+    def like(self, other: Wanted) -> bool:
+        """Whether the two are recorded in the same way: names and origins do not count."""
+        soft = {"name": "", "origin": "config", "epr": ""}
+        return replace(self, **soft) == replace(other, **soft)  # type: ignore[arg-type]  # names of fields
 
     @property
     def address(self) -> str:
@@ -63,8 +72,11 @@ def plan(
     reserved: Mapping[Identity, str],
     not_these: frozenset[tuple[str, Identity]] = frozenset(),
 ) -> Plan:
-    """not_these: (camera id, device) pairs that turned out to be different cameras. reserved: of the last plan,
-    so that a candidate's id stays its own while it is not yet known."""
+    """What to do about all that is known at this moment.
+
+    not_these: (camera id, device) pairs that turned out to be different cameras. reserved: of the last plan,
+    so that a candidate's id stays its own while it is not yet known.
+    """
     rows = {row.id: row for row in known}
     cameras: dict[str, Wanted] = {}
     device_ids: dict[Identity, str] = {}

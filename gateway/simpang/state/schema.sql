@@ -22,8 +22,20 @@ create table if not exists camera (
   seen_us     integer not null check (seen_us >= adopted_us)
 ) strict, without rowid;
 
--- One sign-in that a camera refused in the last hour: many lock after five, for every client at our address.
--- Kept on disk so that a restart does not spend the tries anew. Rows older than an hour are dropped.
+-- Where a stream was last found, so that recording goes on at once after a restart, before ONVIF has answered.
+create table if not exists stream_source (
+  camera_id   text not null references camera (id) on delete cascade,
+  stream      text not null check (stream in ('main', 'sub')),
+  -- rtsp://, without user and password
+  url         text not null check (url like 'rtsp://%' and length(url) <= 2200),
+  -- the one IP address that is connected to
+  host        text not null check (length(host) between 2 and 45),
+  port        integer not null check (port between 1 and 65535),
+  primary key (camera_id, stream)
+) strict, without rowid;
+
+-- One sign-in that a camera refused: many lock after five, for every client at our address. Kept on disk so
+-- that a restart does not spend the tries anew. Rows go when a sign-in is accepted, or after a day.
 create table if not exists refused_sign_in (
   camera_id   text not null check (length(camera_id) between 1 and 32),
   time_us     integer not null check (time_us > 0),

@@ -1,0 +1,388 @@
+"""Keeps one camera recorded: signs in, hands its streams to the recorder, and starts over when they fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from simpang.config.secrets import SecretFault
+from simpang.roster import view
+from simpang.roster.known import Known, KnownCameras, KnownSource
+from simpang.roster.onboard import Onboarded, specs
+from simpang.roster.plan import Wanted
+from simpang.roster.sign_ins import next_try_us
+from simpang.roster.view import Camera, CameraState, DeviceFacts
+from simpang_buffer.index.rows import StreamTotals
+from simpang_buffer.model import StreamKey
+from simpang_buffer.recording.spec import StreamSpec
+from simpang_buffer.recording.view import StreamStatus
+from simpang_onvif.device import Credentials
+from simpang_onvif.errors import OnvifError, Reason
+from simpang_onvif.uri_policy import UriPolicy
+
+logger = logging.getLogger(__name__)
+
+# How often the streams' states are looked at: a dictionary look-up each.
+POLL_S = 0.5
+# A stream that is down for longer may have a new address: the camera is asked again.
+PATIENCE_US = 30_000_000
+# The recorder's own connecting takes at most 10 s before it has a reason.
+CONNECT_US = 12_000_000
+# While some stream is well, the camera is asked about the others in peace.
+REFRESH_US = 300_000_000
+HOUR_US = 3_600_000_000
+# After a minute of health the waits start over.
+HEALTHY_US = 60_000_000
+
+_SIGN_IN = (Reason.AUTH, Reason.LOCKED)
+# first wait, longest wait, by what a person or time would have to change first
+_SOON = (2.0, 30.0)
+_SLOWLY = (60.0, 600.0)
+_WAITS = {Reason.UNREACHABLE: _SOON, Reason.TIMEOUT: _SOON, Reason.MOVED: _SOON}
+
+
+Onboard = Callable[[Wanted, Credentials | None, UriPolicy], Awaitable[Onboarded]]
+
+
+class Recorder(Protocol):
+    """What a keeper needs of the recorder pool."""
+
+    def status(self, key: StreamKey) -> StreamStatus: ...
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything around a keeper.
+
+    credentials raises SecretFault. changed: the wished-for streams are others now. not_this: what answered is
+    another camera.
+    """
+
+    known: KnownCameras
+    recorder: Recorder
+    onboard: Onboard
+    credentials: Callable[[Wanted], Credentials | None]
+    policy: Callable[[Wanted], UriPolicy]
+    changed: Callable[[], None]
+    not_this: Callable[[Wanted], None]
+    now_us: Callable[[], int]
+
+
+class Keeper:
+    """One camera. `streams` is what should be recorded of it now; `camera()` how it is doing."""
+
+    def __init__(self, wanted: Wanted, row: Known | None, world: World) -> None:
+        self.wanted = wanted
+        self.streams: tuple[StreamSpec, ...] = ()
+        self._row = row
+        self._world = world
+        self._facts = _facts(row, wanted)
+        self._clock_offset_s: float | None = None
+        self._trouble: OnvifError | None = None
+        self._retry_us: int | None = None
+        self._fresh = False
+        self._poked = asyncio.Event()
+        self._shown = (CameraState.CONNECTING, world.now_us())
+        self._warned = False
+
+    def poke(self) -> None:
+        """It was just heard of: whatever wait is on for its address ends."""
+        self._poked.set()
+
+    def update(self, wanted: Wanted) -> None:
+        """Takes over what does not touch the recording: name, origin, endpoint reference."""
+        self.wanted = wanted
+
+    @property
+    def well(self) -> bool:
+        """Whether any of its streams is being recorded."""
+        return any(self._status(spec.key).state == "recording" for spec in self.streams)
+
+    async def keep_running(self) -> None:
+        """run_once for ever, with the waits that each reason asks for."""
+        failures = 0
+        while self.wanted.enabled:
+            begun_us = self._world.now_us()
+            try:
+                await self._permitted()
+                await self.run_once()
+            except OnvifError as error:
+                if self._world.now_us() - begun_us > HEALTHY_US:
+                    failures = 0
+                await self._failed(error, failures)
+                failures += 1
+
+    async def run_once(self) -> None:
+        """Signs in, records and watches. Returns when the camera should be asked again, raises OnvifError
+        when it is lost."""
+        credentials = self._credentials()
+        if not self.streams and (sources := await self._remembered()):
+            # The streams are where they were, most likely: record first, ask afterwards.
+            await self._record(sources, credentials)
+        ask_again_us = None
+        if not (self._fresh and self.well):
+            try:
+                await self._ask(credentials)
+            except OnvifError as error:
+                if not self.well:
+                    raise
+                # What is recorded stays recorded; some cameras have other accounts for ONVIF and for RTSP.
+                wait_us = HOUR_US if error.reason in _SIGN_IN else REFRESH_US
+                ask_again_us = self._world.now_us() + wait_us
+                logger.debug("camera %s records, but does not answer ONVIF: %s", self.wanted.id, error)
+        await self._watch(ask_again_us)
+
+    def camera(self, totals: Mapping[StreamKey, StreamTotals]) -> Camera:
+        """The camera as it is at this moment."""
+        state, reason, detail, remedy = self._judge()
+        names = {spec.key.stream for spec in self.streams} or set(self.wanted.record)
+        return Camera(
+            id=self.wanted.id,
+            name=self.wanted.name,
+            address=self.wanted.address or None,
+            device=self._facts,
+            state=state,
+            reason=reason,
+            detail=detail,
+            remedy=remedy,
+            since_us=self._shown[1],
+            retry_us=None if state is CameraState.RECORDING else self._retry_us,
+            clock_offset_s=self._clock_offset_s,
+            streams=tuple(self._stream(name, totals) for name in sorted(names)),
+        )
+
+    async def _ask(self, credentials: Credentials | None) -> None:
+        """Asks the camera itself and records what it names; streams that are as they were are left alone."""
+        world = self._world
+        try:
+            found = await world.onboard(self.wanted, credentials, world.policy(self.wanted))
+        except OnvifError as error:
+            if error.reason in _SIGN_IN:
+                await world.known.note_refused(self.wanted.id, world.now_us())
+            raise
+        if self._row is not None and _another(self._row, found.facts, self.wanted):
+            world.not_this(self.wanted)
+            raise OnvifError(Reason.MOVED, f"another camera answers at {self.wanted.address}")
+        self._fresh = True
+        epr = self.wanted.epr or (self._row.epr if self._row is not None else "")
+        self._facts = replace(found.facts, epr=epr or None)
+        self._clock_offset_s = found.clock_offset_s
+        self._row = _row(self.wanted, self._facts, self._row, world.now_us())
+        await world.known.put(self._row, found.sources)
+        await self._record(found.sources, credentials)
+
+    async def _record(self, sources: tuple[KnownSource, ...], credentials: Credentials | None) -> None:
+        """Wishes for the streams: the first alone until its sign-in is decided, so that a wrong password
+        costs one try and not one for each stream."""
+        wished = specs(self.wanted, sources, credentials, self._clock_offset_s)
+        if _places(wished) == _places(self.streams):
+            return
+        if self.well:
+            self._wish(wished)
+            return
+        self._wish(wished[:1])
+        deadline_us = self._world.now_us() + CONNECT_US
+        while self._status(wished[0].key).state == "connecting" and self._world.now_us() < deadline_us:
+            self._show()
+            await asyncio.sleep(POLL_S / 10)
+        await self._check_sign_in()
+        self._wish(wished)
+
+    async def _watch(self, ask_again_us: int | None) -> None:
+        """Looks at the streams until ask_again_us, until one has long been down, or a sign-in is refused."""
+        well_us = whole_us = self._world.now_us()
+        accepted = False
+        while True:
+            await self._check_sign_in()
+            self._show()
+            now_us = self._world.now_us()
+            if self.well:
+                well_us = now_us
+                self._trouble = self._retry_us = None
+                if not accepted:
+                    await self._world.known.note_accepted(self.wanted.id)
+                    accepted = True
+            elif now_us - well_us > PATIENCE_US:
+                status = self._worst()
+                raise OnvifError(_reason(status.reason), status.detail or "no stream")
+            if self._worst().state == "recording":
+                whole_us = now_us
+            if (ask_again_us is not None and now_us >= ask_again_us) or now_us - whole_us > REFRESH_US:
+                self._fresh = False
+                return
+            await asyncio.sleep(POLL_S)
+
+    async def _check_sign_in(self) -> None:
+        """Takes the streams away from the recorder when one was refused: the tries are counted here alone."""
+        for spec in self.streams:
+            status = self._status(spec.key)
+            if status.state == "auth":
+                await self._world.known.note_refused(self.wanted.id, self._world.now_us())
+                self._wish(())
+                raise OnvifError(Reason.AUTH, status.detail or f"stream {spec.key.stream}: password refused")
+
+    async def _permitted(self) -> None:
+        """Waits until the camera may be signed in to again."""
+        while (at_us := await self._next_try_us()) > (now_us := self._world.now_us()):
+            if self._trouble is None:
+                said = f"{self.wanted.address}: password refused before the restart"
+                self._trouble = OnvifError(Reason.AUTH, said)
+            self._retry_us = at_us
+            self._show()
+            # In steps, for the clock may be set meanwhile.
+            await asyncio.sleep(min((at_us - now_us) / 1e6, 5.0))
+
+    async def _next_try_us(self) -> int:
+        now_us = self._world.now_us()
+        return next_try_us(await self._world.known.refused(self.wanted.id, now_us), now_us)
+
+    async def _failed(self, error: OnvifError, failures: int) -> None:
+        """Remembers why, and waits; a stream that comes back, or news of the camera, ends the wait."""
+        self._trouble = error
+        first_s, longest_s = _WAITS.get(error.reason, _SLOWLY)
+        wait_s = min(first_s * 2 ** min(failures, 8), longest_s)
+        self._retry_us = self._world.now_us() + round(wait_s * 1e6)
+        if error.reason in _SIGN_IN:
+            self._wish(())
+            self._retry_us = max(self._retry_us, await self._next_try_us())
+        self._poked.clear()
+        while self._world.now_us() < self._retry_us and not self.well:
+            self._show()
+            await self._check_sign_in()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._poked.wait()
+                    if error.reason not in _SIGN_IN:
+                        return
+                    self._poked.clear()
+
+    def _credentials(self) -> Credentials | None:
+        try:
+            return self._world.credentials(self.wanted)
+        except SecretFault as error:
+            raise OnvifError(Reason.AUTH, error.what, error.try_this) from error
+
+    async def _remembered(self) -> tuple[KnownSource, ...]:
+        sources = await self._world.known.sources(self.wanted.id)
+        return tuple(source for source in sources if source.stream in self.wanted.record)
+
+    def _wish(self, streams: tuple[StreamSpec, ...]) -> None:
+        if streams != self.streams:
+            self.streams = streams
+            self._world.changed()
+
+    def _status(self, key: StreamKey) -> StreamStatus:
+        return self._world.recorder.status(key)
+
+    def _worst(self) -> StreamStatus:
+        order = ("recording", "disabled", "connecting", "unreachable", "auth")
+        statuses = [self._status(spec.key) for spec in self.streams]
+        return max(statuses, key=lambda one: order.index(one.state), default=StreamStatus("connecting"))
+
+    def _judge(self) -> tuple[CameraState, str | None, str, str]:
+        """state, reason, detail, remedy."""
+        if not self.wanted.enabled:
+            return CameraState.DISABLED, None, "", ""
+        worst = self._worst()
+        if self.streams and worst.state == "recording":
+            return CameraState.RECORDING, None, "", ""
+        if self._trouble is not None and not self.well:
+            state = CameraState.AUTH if self._trouble.reason in _SIGN_IN else CameraState.UNREACHABLE
+            return state, str(self._trouble.reason), self._trouble.detail, self._trouble.remedy
+        if worst.state in ("unreachable", "auth"):
+            reason = _reason(worst.reason)
+            said = OnvifError(reason, worst.detail)
+            return CameraState(worst.state), worst.reason or str(reason), said.detail, said.remedy
+        return CameraState.CONNECTING, None, "", ""
+
+    def _show(self) -> None:
+        """Notes when the state changes, and says so: the first failure aloud, the next ones quietly."""
+        state, reason, detail, remedy = self._judge()
+        if state is self._shown[0]:
+            return
+        self._shown = (state, self._world.now_us())
+        name = f"camera {self.wanted.id} ({self.wanted.address})"
+        if state is CameraState.RECORDING:
+            logger.info("%s: recording", name)
+            self._warned = False
+        elif reason is not None:
+            level = logging.DEBUG if self._warned else logging.WARNING
+            logger.log(level, "%s: %s: %s; %s", name, reason, detail, remedy)
+            self._warned = True
+
+    def _stream(self, name: str, totals: Mapping[StreamKey, StreamTotals]) -> view.Stream:
+        key = StreamKey(self.wanted.id, name)
+        status = self._status(key)
+        kept = totals.get(key)
+        return view.Stream(
+            name=name,
+            codec=status.codec,
+            width=status.width or None,
+            height=status.height or None,
+            fps=status.fps or None,
+            bps=status.bps or None,
+            recording_since_us=status.recording_since_us,
+            last_fragment_us=status.last_fragment_us,
+            bytes=kept.bytes if kept is not None else 0,
+            oldest_us=kept.oldest_us if kept is not None else None,
+        )
+
+
+def _places(streams: tuple[StreamSpec, ...]) -> list[object]:
+    """What makes a stream another one; the clock offset is only noted and no reason to interrupt it."""
+    return [(spec.key, spec.source) for spec in streams]
+
+
+def _reason(word: str | None) -> Reason:
+    try:
+        return Reason(word or "unreachable")
+    except ValueError:
+        # The disk's reasons are no fault of the camera; asking it again does no harm.
+        return Reason.UNREACHABLE
+
+
+def _facts(row: Known | None, wanted: Wanted) -> DeviceFacts:
+    if row is None:
+        return DeviceFacts(epr=wanted.epr or None)
+    return DeviceFacts(
+        make=row.make or None,
+        model=row.model or None,
+        firmware=row.firmware or None,
+        serial=row.serial or None,
+        epr=row.epr or None,
+        mac=row.mac or None,
+    )
+
+
+def _row(wanted: Wanted, facts: DeviceFacts, before: Known | None, now_us: int) -> Known:
+    return Known(
+        id=wanted.id,
+        origin="config" if wanted.origin == "config" else "adopted",
+        epr=facts.epr or (before.epr if before is not None else ""),
+        address=wanted.target or wanted.address,
+        name=wanted.name,
+        make=facts.make or "",
+        model=facts.model or "",
+        firmware=facts.firmware or "",
+        serial=facts.serial or "",
+        mac=facts.mac or "",
+        adopted_us=before.adopted_us if before is not None else now_us,
+        seen_us=max(now_us, before.adopted_us) if before is not None else now_us,
+    )
+
+
+def _another(row: Known, facts: DeviceFacts, wanted: Wanted) -> bool:
+    """Whether what answers is certainly not the camera that the row is about.
+
+    Only for one that was found by its address: serial numbers are sometimes shared or placeholders, and MACs
+    random, so a device counts as another one only if every fact that both know differs.
+    """
+    if wanted.origin != "adopted" or (row.epr and row.epr == wanted.epr):
+        return False
+    pairs = [(row.serial, facts.serial), (row.mac, facts.mac), (row.make, facts.make)]
+    both = [(ours, theirs) for ours, theirs in pairs[:2] if ours and theirs]
+    return bool(both) and all(ours != theirs for ours, theirs in both)

@@ -1,0 +1,186 @@
+"""Which cameras are recorded: plans again whenever discovery has news, and keeps one keeper for each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from simpang.config.model import Config
+from simpang.roster.keeper import Keeper, Onboard, Recorder, World
+from simpang.roster.known import Known, KnownCameras
+from simpang.roster.onboard import onboard
+from simpang.roster.plan import Identity, Plan, Wanted, plan
+from simpang.roster.view import Camera, FoundDevice
+from simpang.supervise import Supervisor
+from simpang_buffer.index.rows import StreamTotals
+from simpang_buffer.model import StreamKey
+from simpang_buffer.recording.spec import StreamSpec
+from simpang_onvif.device import Credentials, Device
+from simpang_onvif.uri_policy import UriPolicy
+
+# How old the figures of the index may be on the page.
+REFRESH_S = 5.0
+
+
+class Finder(Protocol):
+    """What the roster needs of discovery. changed: set whenever devices() differs from before."""
+
+    changed: asyncio.Event
+
+    def devices(self) -> Sequence[Device]: ...
+    def where_looked(self) -> Sequence[str]: ...
+
+
+class Pool(Recorder, Protocol):
+    """What the roster needs of the recorder pool. want: the full set, each time."""
+
+    def want(self, specs: Sequence[StreamSpec]) -> None: ...
+
+
+class Totals(Protocol):
+    """What the roster needs of the index."""
+
+    async def stream_totals(self) -> dict[StreamKey, StreamTotals]: ...
+
+
+class Roster:
+    """The cameras of this gateway. `run` keeps them recorded; the rest only looks and never waits."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        known: KnownCameras,
+        pool: Pool,
+        index: Totals,
+        finder: Finder | None,
+        supervisor: Supervisor,
+        credentials: Callable[[Wanted], Credentials | None],
+        policy: Callable[[Wanted], UriPolicy],
+        now_us: Callable[[], int],
+        onboard: Onboard = onboard,
+    ) -> None:
+        self._config = config
+        self._known = known
+        self._pool = pool
+        self._index = index
+        self._finder = finder
+        self._supervisor = supervisor
+        self._keepers: dict[str, Keeper] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._plan = Plan({}, {}, {})
+        self._totals: Mapping[StreamKey, StreamTotals] = {}
+        self._not_these: set[tuple[str, Identity]] = set()
+        self._news = finder.changed if finder is not None else asyncio.Event()
+        self._world = World(
+            known=known,
+            recorder=pool,
+            onboard=onboard,
+            credentials=credentials,
+            policy=policy,
+            changed=self._want,
+            not_this=self._not_this,
+            now_us=now_us,
+        )
+
+    async def run(self) -> None:
+        """Runs until cancelled. Keepers outlive a failure of this loop, and so does the recording."""
+        async with asyncio.TaskGroup() as group:
+            self._tasks.clear()
+            while True:
+                self._news.clear()
+                await self.run_once(group)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REFRESH_S):
+                        await self._news.wait()
+
+    async def run_once(self, group: asyncio.TaskGroup) -> None:
+        """Plans, and makes the keepers what the plan says."""
+        rows = await self._known.all()
+        self._totals = await self._index.stream_totals()
+        devices = list(self._finder.devices()) if self._finder is not None else []
+        heard_before = set(self._plan.device_ids)
+        self._plan = plan(
+            self._config,
+            rows,
+            devices,
+            reserved=self._plan.reserved,
+            not_these=frozenset(self._not_these),
+        )
+        by_id = {row.id: row for row in rows}
+        for id_, wanted in self._plan.cameras.items():
+            await self._keep(group, wanted, by_id.get(id_))
+        for identity, id_ in self._plan.device_ids.items():
+            if identity not in heard_before and id_ in self._keepers:
+                self._keepers[id_].poke()
+        for id_ in set(self._keepers) - set(self._plan.cameras):
+            await self._drop(id_)
+
+    def cameras(self) -> list[Camera]:
+        """Every camera, in the order of the configuration, then by id."""
+        order = {camera.id: at for at, camera in enumerate(self._config.camera)}
+        ids = sorted(self._keepers, key=lambda id_: (order.get(id_, len(order)), id_))
+        return [self._keepers[id_].camera(self._totals) for id_ in ids]
+
+    def camera(self, id_: str) -> Camera | None:
+        keeper = self._keepers.get(id_)
+        return keeper.camera(self._totals) if keeper is not None else None
+
+    def devices(self) -> list[FoundDevice]:
+        """What discovery sees, and which camera each device is."""
+        if self._finder is None:
+            return []
+        return [self._found(device) for device in self._finder.devices()]
+
+    def where_looked(self) -> list[str]:
+        """Interfaces and addresses on which cameras were looked for; none where discovery is off."""
+        return list(self._finder.where_looked()) if self._finder is not None else []
+
+    async def _keep(self, group: asyncio.TaskGroup, wanted: Wanted, row: Known | None) -> None:
+        keeper = self._keepers.get(wanted.id)
+        if row is not None and wanted.epr and row.epr != wanted.epr and keeper is not None and keeper.well:
+            await self._known.note_epr(wanted.id, wanted.epr)
+        if keeper is not None and not keeper.wanted.like(wanted):
+            if keeper.well:
+                # A camera that is recorded is where it is, whatever claims to be it elsewhere.
+                return
+            await self._drop(wanted.id)
+            keeper = None
+        if keeper is None:
+            keeper = self._keepers[wanted.id] = Keeper(wanted, row, self._world)
+        keeper.update(wanted)
+        if wanted.enabled and wanted.id not in self._tasks:
+            part = f"camera:{wanted.id}"
+            running = self._supervisor.keep_running(part, keeper.keep_running)
+            self._tasks[wanted.id] = group.create_task(running, name=part)
+
+    async def _drop(self, id_: str) -> None:
+        del self._keepers[id_]
+        if (task := self._tasks.pop(id_, None)) is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        self._want()
+
+    def _want(self) -> None:
+        self._pool.want([spec for keeper in self._keepers.values() for spec in keeper.streams])
+
+    def _not_this(self, wanted: Wanted) -> None:
+        for identity, id_ in self._plan.device_ids.items():
+            if id_ == wanted.id:
+                self._not_these.add((id_, identity))
+        self._news.set()
+
+    def _found(self, device: Device) -> FoundDevice:
+        id_ = self._plan.device_ids.get(device.identity)
+        return FoundDevice(
+            address=device.address,
+            name=device.name,
+            hardware=device.hardware,
+            epr=device.epr,
+            interface=device.interface,
+            problem=str(device.problem) if device.problem is not None else None,
+            detail=device.detail,
+            camera=id_,
+        )
