@@ -1,0 +1,1 @@
+"""Recording: what turns a camera's packets into media files, in processes of its own."""

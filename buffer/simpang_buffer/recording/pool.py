@@ -1,0 +1,145 @@
+"""The recorder processes of a gateway, and what each stream is doing. The daemon's side.
+
+`run` keeps the processes running; `want` says what is to be recorded; the rest looks. A stream stays with its
+process, so that one process's death stops only its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+
+from simpang_buffer.index.index import Index
+from simpang_buffer.model import GapReason, StreamKey
+from simpang_buffer.reading.tail import Tail
+from simpang_buffer.recording.live import LiveDropped, LiveFeed, LiveFrame, LiveInit
+from simpang_buffer.recording.spec import StreamSpec
+from simpang_buffer.recording.view import StreamStatus, StreamView
+from simpang_buffer.recording.worker import RecorderDied, Worker, WorkerSettings
+
+__all__ = [
+    "LiveDropped",
+    "LiveFeed",
+    "LiveFrame",
+    "LiveInit",
+    "NotRecorded",
+    "RecorderPool",
+    "StreamSpec",
+    "StreamStatus",
+]
+
+logger = logging.getLogger(__name__)
+
+# The first death is followed by a restart at once: every second counts. Then a process that cannot live is given
+# time; a minute of health and it starts over.
+_BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+_HEALTHY_S = 60.0
+
+
+class NotRecorded(Exception):
+    """Nobody wants this stream recorded, so there is nothing live to see."""
+
+
+class RecorderPool:
+    """previous_end: why the last runs in the index ended, for streams recorded before: restart, or power after a
+    boot. on_disk_full: called when a write found no room; make some. Processes inherit inherit_fds."""
+
+    def __init__(
+        self,
+        media: Path,
+        site: str,
+        index: Index,
+        *,
+        segment_s: float,
+        flush_s: float,
+        processes: int = 1,
+        inherit_fds: tuple[int, ...] = (),
+        previous_end: GapReason = GapReason.RESTART,
+        on_disk_full: Callable[[], None] = lambda: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        settings = WorkerSettings(media.absolute(), site, segment_s, flush_s, inherit_fds, on_disk_full)
+        self._views: dict[StreamKey, StreamView] = {}
+        self._wanted: dict[StreamKey, StreamSpec] = {}
+        self._ended: dict[StreamKey, GapReason] = {}
+        self._media = media.absolute()
+        self._previous_end = previous_end
+        self._monotonic = monotonic
+        self._workers = [
+            Worker(f"recorder-{number}", settings, index, self._views, monotonic=monotonic)
+            for number in range(processes)
+        ]
+
+    async def run(self) -> None:
+        """Until cancelled; then every process closes its files first (3 s at most)."""
+        async with asyncio.TaskGroup() as group:
+            for worker in self._workers:
+                group.create_task(self._keep_running(worker), name=worker.name)
+
+    def want(self, specs: Iterable[StreamSpec]) -> None:
+        """The whole set of what is to be recorded from now on. A stream whose source changed gets a new run."""
+        wanted = {spec.key: spec for spec in specs}
+        for key in self._wanted.keys() - wanted.keys():
+            self._worker_of(key).forget(key)
+            self._ended[key] = GapReason.DISABLED
+        for key, spec in wanted.items():
+            if key not in self._views:
+                self._views[key] = StreamView(key, self._media)
+            previous_end = self._ended.pop(key, self._previous_end)
+            self._worker_of(key).want(spec, previous_end)
+        self._wanted = wanted
+
+    def status(self, key: StreamKey) -> StreamStatus:
+        """Of a stream that nobody wants recorded: disabled."""
+        view = self._views.get(key)
+        return view.status if view and key in self._wanted else StreamStatus()
+
+    def tail(self, key: StreamKey) -> Tail | None:
+        """The stream's files that no row knows yet, the open one among them."""
+        view = self._views.get(key)
+        return view.tail() if view else None
+
+    @contextlib.asynccontextmanager
+    async def live(self, key: StreamKey) -> AsyncIterator[LiveFeed]:
+        """Watches a stream. However many watch, a recorder sends it once. Raises NotRecorded."""
+        view = self._views.get(key)
+        if view is None or key not in self._wanted:
+            raise NotRecorded(f"{key} is not recorded")
+        first = not view.watched
+        feed = view.add_feed()
+        if first:
+            self._worker_of(key).watch(key, True)
+        try:
+            yield feed
+        finally:
+            view.drop_feed(feed)
+            if not view.watched:
+                self._worker_of(key).watch(key, False)
+
+    def processes(self) -> list[tuple[int, float, int]]:
+        """(pid, CPU seconds, resident bytes) of the running recorders, as they last said."""
+        return [(w.pid, w.cpu_s, w.rss_bytes) for w in self._workers if w.pid is not None]
+
+    def _worker_of(self, key: StreamKey) -> Worker:
+        for worker in self._workers:
+            if worker.holds(key):
+                return worker
+        return min(self._workers, key=lambda worker: worker.streams)
+
+    async def _keep_running(self, worker: Worker) -> None:
+        failures = 0
+        while True:
+            started = self._monotonic()
+            try:
+                await worker.run_once()
+            except (RecorderDied, OSError) as error:
+                # A fault of ours in there is as bad as any other death, and shown with its trace.
+                logger.warning("%s: %s; restarting it", worker.name, error, exc_info=error.__cause__)
+            if self._monotonic() - started > _HEALTHY_S:
+                failures = 0
+            await asyncio.sleep(_BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)])
+            failures += 1

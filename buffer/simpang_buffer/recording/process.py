@@ -1,0 +1,189 @@
+"""A recorder process: `python -m simpang_buffer.recording.process --fd N --media DIR --site ID ...`.
+
+Records the streams that the daemon names over the socket pair N, and ends when that socket does: files are closed
+properly first, within 2 s. Signals meant for the daemon are ignored, since a terminal and systemd send them to all
+processes at once: the daemon's end, however it comes, is the signal. Secrets come over the socket only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from simpang_buffer.model import GapReason, StreamKey
+from simpang_buffer.recording import protocol
+from simpang_buffer.recording.outbox import Outbox
+from simpang_buffer.recording.protocol import Message, ProtocolError
+from simpang_buffer.recording.recorder import Recorder, Surroundings
+from simpang_buffer.recording.reports import Reporter
+from simpang_buffer.recording.sign_in import SignIns
+from simpang_buffer.recording.spec import stream_spec
+from simpang_buffer.recording.sync import Disk
+from simpang_buffer.recording.tick import Tick
+from simpang_buffer.rtsp.session import BUFFER_BYTES
+
+logger = logging.getLogger(__name__)
+
+_PULSE_S = 2.0
+# Of the 2 s that a process has to end: what it gives cameras to hear that we leave, and the daemon to listen.
+_TEARDOWN_S = 1.0
+_LAST_WORDS_S = 0.5
+# 32 streams with a TCP and two pairs of UDP sockets and a file each are 200.
+_MAX_FILES = 1024
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_NAME = 15
+
+
+class RecorderProcess:
+    """Everything of one process that lives as long as it does."""
+
+    def __init__(self, surroundings: Surroundings, outbox: Outbox) -> None:
+        self._surroundings = surroundings
+        self._outbox = outbox
+        self._recorders: dict[StreamKey, Recorder] = {}
+        self._tasks: dict[StreamKey, asyncio.Task[None]] = {}
+
+    async def serve(self, reader: asyncio.StreamReader) -> None:
+        """Does as it is told until the daemon closes the socket or says stop; then every run is ended."""
+        async with asyncio.TaskGroup() as group:
+            helpers = [
+                group.create_task(self._surroundings.tick.run(), name="tick"),
+                group.create_task(self._pulse(), name="pulse"),
+            ]
+            try:
+                while (message := await protocol.receive(reader)) is not None and message.kind != "stop":
+                    self._obey(group, message)
+            finally:
+                for task in self._tasks.values():
+                    task.cancel()
+                if self._tasks:
+                    await asyncio.wait(self._tasks.values(), timeout=_TEARDOWN_S)
+                for helper in helpers:
+                    helper.cancel()
+
+    def _obey(self, group: asyncio.TaskGroup, message: Message) -> None:
+        key = message.stream
+        if key is None:
+            raise ProtocolError(f"{message.kind} without a stream")
+        match message.kind:
+            case "record":
+                self._record(group, key, message)
+            case "forget":
+                if key in self._tasks:
+                    self._recorders[key].forgotten = GapReason(message.fields["reason"])
+                    self._tasks[key].cancel()
+            case "watch":
+                if key in self._recorders:
+                    self._recorders[key].broadcast.watch()
+            case "unwatch":
+                if key in self._recorders:
+                    self._recorders[key].broadcast.unwatch()
+            case _:
+                raise ProtocolError(f"{message.kind} is not for a recorder")
+
+    def _record(self, group: asyncio.TaskGroup, key: StreamKey, message: Message) -> None:
+        if key in self._tasks:
+            raise ProtocolError(f"{key} is recorded already")
+        fields = message.fields
+        previous_end = fields["previous_end"]
+        recorder = Recorder(
+            stream_spec(key, fields),
+            self._surroundings,
+            first_run=fields["first_run"],
+            previous_end=GapReason(previous_end) if previous_end else None,
+        )
+        task = group.create_task(recorder.keep_running(), name=f"recorder:{key}")
+        self._recorders[key], self._tasks[key] = recorder, task
+        task.add_done_callback(lambda _: self._done(key))
+
+    def _done(self, key: StreamKey) -> None:
+        """However it ended: its files are closed and reported before this, or the disk thread says so soon."""
+        recorder = self._recorders.pop(key)
+        del self._tasks[key]
+        self._surroundings.reporter.idle_when_settled(key, recorder.last_end)
+
+    async def _pulse(self) -> None:
+        page_bytes = os.sysconf("SC_PAGE_SIZE")
+        with Path("/proc/self/statm").open("rb", buffering=0) as statm:
+            while True:
+                statm.seek(0)
+                rss_bytes = int(statm.read(128).split()[1]) * page_bytes
+                fields = {"cpu_s": round(time.process_time(), 3), "rss_bytes": rss_bytes}
+                self._outbox.tell(Message("pulse", fields=fields))
+                await asyncio.sleep(_PULSE_S)
+
+
+async def run(connection: socket.socket, media: Path, site: str, segment_s: float, flush_s: float) -> None:
+    """The life of a recorder process on an open socket."""
+    loop = asyncio.get_running_loop()
+    reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 20)
+    outbox = Outbox(writer)
+    reporter = Reporter(outbox)
+    disk = Disk(lambda reports: loop.call_soon_threadsafe(reporter.take, reports), flush_s=flush_s)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(disk)
+        surroundings = Surroundings(
+            site=site,
+            media=media,
+            segment_s=segment_s,
+            tick=Tick(),
+            disk=disk,
+            reporter=reporter,
+            outbox=outbox,
+            sign_ins=SignIns(),
+            buffer=bytearray(BUFFER_BYTES),
+        )
+        try:
+            await RecorderProcess(surroundings, outbox).serve(reader)
+        finally:
+            # The thread's last reports come through the loop, so the loop must not be the one that joins it.
+            await asyncio.to_thread(stack.close)
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    await asyncio.sleep(0)
+                    await outbox.drain()
+            writer.close()
+
+
+def harden() -> None:
+    """No new privileges, no core (it would hold passwords), few descriptors; ignores signals for the daemon."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "no_new_privs is not possible")
+    libc.prctl(_PR_SET_NAME, b"simpang-record", 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = min(_MAX_FILES, hard) if hard != resource.RLIM_INFINITY else _MAX_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    # Beyond RLIMIT_FSIZE a write fails like any other, instead of killing all streams at once.
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXFSZ):
+        signal.signal(ignored, signal.SIG_IGN)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="simpang-record", description="Started by `simpang run`.")
+    parser.add_argument("--fd", type=int, required=True, help="the socket to the daemon")
+    parser.add_argument("--media", type=Path, required=True, help="the media folder")
+    parser.add_argument("--site", required=True, help="the site's id")
+    parser.add_argument("--segment-s", type=float, default=60.0, help="how long a media file is")
+    parser.add_argument("--flush-s", type=float, default=2.0, help="how much video a power cut costs")
+    options = parser.parse_args(arguments)
+    harden()
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    connection = socket.socket(fileno=options.fd)
+    asyncio.run(run(connection, options.media, options.site, options.segment_s, options.flush_s))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""When a stream that failed is tried again, and what the gap is called. Pure."""
+
+from __future__ import annotations
+
+from simpang_buffer.model import GapReason
+from simpang_buffer.rtsp.errors import (
+    AuthRefused,
+    Limit,
+    RefusedByPolicy,
+    StreamError,
+    Timeout,
+    Unreachable,
+    Unsupported,
+)
+
+# Cameras lock an account after 5 to 7 refused tries, for everybody at our address: three in the first hour (at
+# 0, 10 and 30 minutes), then one an hour.
+AUTH_DELAYS_S = (600.0, 1200.0, 3600.0)
+_SOON_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+# Sessions of ours that broke may count as clients until the camera forgets them, mostly after a minute.
+_LIMIT_S = (10.0, 20.0, 40.0, 60.0)
+# Only a person or a new firmware changes these.
+_SLOWLY_S = (30.0, 60.0, 120.0, 300.0)
+# A reboot takes a camera away for about so long; one that comes back later was switched off.
+_REBOOT_WITHIN_S = 300.0
+_REBOOT_TAKES_S = 5.0
+
+
+def delay_s(error: Exception, failures: int) -> float:
+    """How long to wait after this many failures in a row (from 1), none of them followed by health."""
+    match error:
+        case AuthRefused():
+            delays = AUTH_DELAYS_S
+        case Limit():
+            delays = _LIMIT_S
+        case Unsupported() | RefusedByPolicy():
+            delays = _SLOWLY_S
+        case _:
+            delays = _SOON_S
+    return delays[min(failures, len(delays)) - 1]
+
+
+def gap_reason(ended: GapReason | None, error: StreamError, since_end_s: float) -> GapReason | None:
+    """What to call the gap that `ended` began, now that a try since_end_s after it failed as well.
+
+    A refused sign-in explains a gap better than whatever ended the run. A camera that hung up, is away for some
+    seconds and comes back within minutes was restarted; one that stays away is unreachable.
+    """
+    if isinstance(error, AuthRefused):
+        return GapReason.AUTH
+    if ended is GapReason.CAMERA_REBOOT and since_end_s > _REBOOT_WITHIN_S:
+        return GapReason.UNREACHABLE
+    if (
+        ended is GapReason.UNREACHABLE
+        and isinstance(error, Unreachable | Timeout)
+        and _REBOOT_TAKES_S <= since_end_s <= _REBOOT_WITHIN_S
+    ):
+        return GapReason.CAMERA_REBOOT
+    return ended

@@ -1,0 +1,294 @@
+"""Where a run is cut: pictures and sound of one run into fragments, chunks and segments. Pure, no I/O.
+
+- A fragment is at most a second (a picture that lasts longer is a fragment of its own) and a few MB. A key frame
+  begins a new one, unless key frames follow each other so closely (all-intra cameras) that it would be tiny.
+- A chunk begins with the first key frame once the one before it is 4 s long, and with every segment.
+- A segment begins with the first key frame once the one before it is `segment_s` long, or whose codec
+  parameters differ.
+
+Cuts depend on the stream alone, so what a chunk holds depends on nothing that is ever asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from simpang_buffer.media.fmp4 import AUDIO_TRACK, VIDEO_TRACK, Sample, TrackRun, fragment, init_segment
+from simpang_buffer.media.seal import first_digest, seal_box
+from simpang_buffer.model import (
+    VIDEO_TIMESCALE,
+    AccessUnit,
+    AnchorSource,
+    AudioFormat,
+    Fragment,
+    FragmentFlags,
+    GapReason,
+    RunHeader,
+    StreamKey,
+    VideoFormat,
+)
+from simpang_buffer.recording.segment_file import SegmentFile, SegmentHead
+
+FRAGMENT_TICKS = VIDEO_TIMESCALE
+CHUNK_TICKS = 4 * VIDEO_TIMESCALE
+# Below this a key frame does not end a fragment: a camera that sends nothing else would cost a write a picture.
+_SHORT_TICKS = VIDEO_TIMESCALE // 2
+# A camera whose stamps stand still, or that sends monsters, is cut by what it costs in memory.
+_MAX_FRAGMENT_BYTES = 4 << 20
+_MAX_FRAGMENT_PICTURES = 1000
+_MAX_SOUND_BYTES = 1 << 20
+# Some cameras send one key frame and never another (8.9). The table of a file is bounded, so past this many
+# fragments (half a day) the file ends and the next begins with a key frame, whenever it comes.
+_MAX_FILE_FRAGMENTS = 43_200
+# The last picture of a run has no successor to tell how long it lasts, and a lone one no predecessor either.
+_LONE_PICTURE_TICKS = VIDEO_TIMESCALE // 25
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """What is known of a run before its first picture. previous_end: why the one before it ended."""
+
+    site: str
+    key: StreamKey
+    run: int
+    previous_end: GapReason | None
+    camera_offset_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """Step: create the file."""
+
+    file: SegmentFile
+
+
+@dataclass(frozen=True, slots=True)
+class AppendFragment:
+    """Step: write the buffers, which are one fragment and its seal box. seal: the box's SHA-256."""
+
+    file: SegmentFile
+    buffers: Sequence[bytes]
+    fragment: Fragment
+    seal: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.buffers))
+
+
+@dataclass(frozen=True, slots=True)
+class FinishFile:
+    """Step: write the table, sync, close."""
+
+    file: SegmentFile
+
+
+Step = OpenFile | AppendFragment | FinishFile
+
+
+class SegmentWriter:
+    """Takes the access units of one run in order of arrival; gives steps for the disk, in order.
+
+    anchor: asked once, when the first fragment is whole (about a second into the run), for the UTC of decode
+    time 0 and where it is from; by then most cameras have sent a sender report.
+    """
+
+    def __init__(
+        self,
+        start: RunStart,
+        media: Path,
+        audio: AudioFormat | None,
+        anchor: Callable[[], tuple[int, AnchorSource]],
+        *,
+        segment_s: float,
+    ) -> None:
+        self._start = start
+        self._media = media
+        self._audio = audio
+        self._ask_anchor = anchor
+        self._anchor: tuple[int, AnchorSource] | None = None
+        self._segment_ticks = int(segment_s * VIDEO_TIMESCALE)
+        self._file: _OpenSegment | None = None
+        self._format: VideoFormat | None = None
+        self._pictures: list[AccessUnit] = []
+        self._sound: list[AccessUnit] = []
+        self._bytes = 0
+        self._sound_bytes = 0
+        self._flags = FragmentFlags.NONE
+        self._sequence = 0
+        self._segments = 0
+        self._chunks = 0
+        self._chunk_start = 0
+        self._last_duration = _LONE_PICTURE_TICKS
+
+    def init_segment(self) -> bytes | None:
+        """ftyp and moov of what is being written, once a key frame has come."""
+        return init_segment(self._format, self._audio) if self._format else None
+
+    def add_picture(self, unit: AccessUnit, video: VideoFormat) -> list[Step]:
+        """video: the codec parameters that hold for this picture; looked at only on key frames."""
+        if not self._pictures:
+            if not unit.key:
+                return []
+            return self._begin(unit, video)
+        steps: list[Step] = []
+        if unit.key and (video != self._format or self._segment_is_over(unit.dts)):
+            steps += self._cut(unit.dts)
+            steps += self._finish_file()
+            return steps + self._begin(unit, video)
+        if self._fragment_is_over(unit):
+            steps += self._cut(unit.dts)
+            if self._file and self._file.fragments >= _MAX_FILE_FRAGMENTS:
+                steps += self._finish_file()
+                return steps + self._begin(unit, video) if unit.key else steps
+            self._flags = self._flags_of(unit)
+        self._pictures.append(unit)
+        self._bytes += len(unit.data)
+        return steps
+
+    def add_sound(self, unit: AccessUnit) -> None:
+        """Sound before the first picture, out of order, or in a flood without pictures, is dropped."""
+        if self._audio is None or not self._pictures or self._sound_bytes > _MAX_SOUND_BYTES:
+            return
+        if self._sound:
+            if unit.dts <= self._sound[-1].dts:
+                return
+        elif unit.dts * VIDEO_TIMESCALE < self._pictures[0].dts * self._audio.timescale:
+            return
+        self._sound.append(unit)
+        self._sound_bytes += len(unit.data)
+
+    def finish(self) -> list[Step]:
+        """The end of the run: what is left becomes the last fragment, and its file is closed."""
+        steps: list[Step] = []
+        if self._pictures:
+            steps += self._cut(self._pictures[-1].dts + self._last_duration, last=True)
+        return steps + self._finish_file()
+
+    def _begin(self, unit: AccessUnit, video: VideoFormat) -> list[Step]:
+        self._format = video
+        self._flags = FragmentFlags.KEY | FragmentFlags.CHUNK
+        self._chunk_start = unit.dts
+        self._pictures.append(unit)
+        self._bytes = len(unit.data)
+        return []
+
+    def _fragment_is_over(self, unit: AccessUnit) -> bool:
+        length = unit.dts - self._pictures[0].dts
+        if unit.key and (length >= _SHORT_TICKS or unit.dts - self._chunk_start >= CHUNK_TICKS):
+            return True
+        return (
+            length + unit.dts - self._pictures[-1].dts > FRAGMENT_TICKS
+            or self._bytes >= _MAX_FRAGMENT_BYTES
+            or len(self._pictures) >= _MAX_FRAGMENT_PICTURES
+        )
+
+    def _segment_is_over(self, dts: int) -> bool:
+        first = self._file.first_decode_time if self._file else self._pictures[0].dts
+        return dts - first >= self._segment_ticks
+
+    def _flags_of(self, unit: AccessUnit) -> FragmentFlags:
+        if not unit.key:
+            return FragmentFlags.NONE
+        if unit.dts - self._chunk_start < CHUNK_TICKS:
+            return FragmentFlags.KEY
+        self._chunk_start = unit.dts
+        return FragmentFlags.KEY | FragmentFlags.CHUNK
+
+    def _cut(self, next_dts: int, *, last: bool = False) -> list[Step]:
+        """The pictures so far become a fragment that ends where the next picture begins."""
+        steps: list[Step] = []
+        pictures, self._pictures, self._bytes = self._pictures, [], 0
+        ends = [*(unit.dts for unit in pictures[1:]), next_dts]
+        durations = [max(end - unit.dts, 1) for unit, end in zip(pictures, ends, strict=True)]
+        self._last_duration = durations[-1]
+        runs = [TrackRun(VIDEO_TRACK, pictures[0].dts, _samples(pictures, durations))]
+        sound = self._take_sound(last=last)
+        if sound:
+            runs.append(sound)
+        if self._file is None:
+            self._file = self._open_segment(pictures[0].dts)
+            steps.append(OpenFile(self._file.file))
+        if FragmentFlags.CHUNK in self._flags:
+            self._chunks += 1
+        self._sequence += 1
+        buffers = fragment(self._sequence, runs)
+        steps.append(self._file.append(buffers, pictures, sum(durations), self._flags))
+        return steps
+
+    def _take_sound(self, *, last: bool) -> TrackRun | None:
+        """All frames whose length the next one tells; the newest waits for the next fragment."""
+        units = self._sound
+        if len(units) < 2:
+            return None
+        durations = [after.dts - unit.dts for unit, after in zip(units, units[1:], strict=False)]
+        if last:
+            durations.append(durations[-1])
+            taken, self._sound = units, []
+        else:
+            taken, self._sound = units[:-1], units[-1:]
+        self._sound_bytes = sum(len(unit.data) for unit in self._sound)
+        return TrackRun(AUDIO_TRACK, taken[0].dts, _samples(taken, durations))
+
+    def _open_segment(self, first_decode_time: int) -> _OpenSegment:
+        if self._anchor is None:
+            self._anchor = self._ask_anchor()
+        assert self._format is not None  # a file is opened for pictures, and they came with a format
+        start = self._start
+        anchor_us, anchor_source = self._anchor
+        header = RunHeader(
+            site=start.site,
+            camera=start.key.camera,
+            stream=start.key.stream,
+            run=start.run,
+            seq=self._segments,
+            codec=self._format.codec,
+            anchor_us=anchor_us,
+            anchor_source=anchor_source,
+            camera_offset_us=start.camera_offset_us,
+            previous_end=start.previous_end,
+            first_chunk=self._chunks,
+        )
+        self._segments += 1
+        head = SegmentHead(header, self._format, init_segment(self._format, self._audio))
+        return _OpenSegment(SegmentFile(self._media, head), first_decode_time)
+
+    def _finish_file(self) -> list[Step]:
+        if self._file is None:
+            return []
+        file, self._file = self._file.file, None
+        return [FinishFile(file)]
+
+
+class _OpenSegment:
+    """The writer's side of a file: where the next fragment will stand and what its seal builds on."""
+
+    def __init__(self, file: SegmentFile, first_decode_time: int) -> None:
+        head = file.head.to_bytes()
+        self.file = file
+        self.first_decode_time = first_decode_time
+        self.fragments = 0
+        self._end = len(head)
+        self._digest = first_digest(head)
+
+    def append(
+        self, buffers: list[bytes], pictures: Sequence[AccessUnit], duration: int, flags: FragmentFlags
+    ) -> AppendFragment:
+        decode_time = pictures[0].dts
+        start_us = self.file.head.header.anchor_us + decode_time * 1_000_000 // VIDEO_TIMESCALE
+        seal, self._digest = seal_box(self._digest, buffers, start_us, flags)
+        size_bytes = sum(map(len, buffers))
+        described = Fragment(self._end, size_bytes, decode_time, duration, start_us, flags, len(pictures))
+        self.fragments += 1
+        self._end += size_bytes + len(seal)
+        buffers.append(seal)
+        return AppendFragment(self.file, buffers, described, self._digest)
+
+
+def _samples(units: Sequence[AccessUnit], durations: Sequence[int]) -> list[Sample]:
+    return [
+        Sample(unit.data, duration, unit.pts_offset, unit.key)
+        for unit, duration in zip(units, durations, strict=True)
+    ]

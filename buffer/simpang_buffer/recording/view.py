@@ -1,0 +1,156 @@
+"""What the daemon knows of one stream: its state, its open files, its viewers. Fed by a recorder's messages."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from simpang_buffer.model import VIDEO_TIMESCALE, Fragment, RunHeader, StreamKey, segment_path
+from simpang_buffer.reading.tail import Tail
+from simpang_buffer.recording.live import LiveFeed, LiveFrame, LiveGroup, LiveInit
+
+# Rates are shown over about as many seconds.
+_RATE_FRAGMENTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """state: recording, connecting, auth, unreachable or disabled. reason: why it is not recording, a camera
+    reason or a gap reason (disk-full, disk-error), None while it is. detail: the same for people.
+    last_fragment_us: end of what was last written. fps, bps: measured, 0 until known."""
+
+    state: str = "disabled"
+    reason: str | None = None
+    detail: str = ""
+    retry_at_us: int | None = None
+    recording_since_us: int | None = None
+    last_fragment_us: int | None = None
+    codec: str | None = None
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    bps: int = 0
+
+
+class StreamView:
+    """Everything here is memory only: after a restart the index and the files tell the rest."""
+
+    def __init__(self, key: StreamKey, media: Path) -> None:
+        self.key = key
+        self.status = StreamStatus(state="connecting")
+        self.newest_run = -1
+        self._media = media
+        # Files whose rows are not committed, oldest first; readers see them all as one tail.
+        self._files: dict[tuple[int, int], Tail] = {}
+        self._written: dict[tuple[int, int], list[Fragment]] = {}
+        self._recent: deque[Fragment] = deque(maxlen=_RATE_FRAGMENTS)
+        self._feeds: set[LiveFeed] = set()
+        self._live_init: LiveInit | None = None
+        self._group = LiveGroup()
+
+    # Its state
+
+    def told_state(self, state: str, reason: str | None, detail: str, retry_at_us: int | None) -> None:
+        since_us = self.status.recording_since_us if state == "recording" else None
+        self.status = replace(
+            self.status,
+            state=state,
+            reason=reason,
+            detail=detail,
+            retry_at_us=retry_at_us,
+            recording_since_us=since_us,
+        )
+        if state != "recording":
+            self._recent.clear()
+            self.status = replace(self.status, fps=0.0, bps=0)
+
+    # Its files
+
+    def opened(self, header: RunHeader, width: int, height: int, init: bytes) -> None:
+        written: list[Fragment] = []
+        at = (header.run, header.seq)
+        path = self._media / segment_path(self.key, header.run, header.seq)
+        self._files[at] = Tail(header, path, init, header.codec, width, height, written)
+        self._written[at] = written
+        self.newest_run = max(self.newest_run, header.run)
+        self.status = replace(self.status, codec=header.codec, width=width, height=height)
+
+    def written(self, run: int, seq: int, fragment: Fragment) -> None:
+        """A fragment of a file that was opened; of any other file it is passed over."""
+        written = self._written.get((run, seq))
+        if written is None:
+            return
+        written.append(fragment)
+        self._recent.append(fragment)
+        ticks = sum(recent.duration for recent in self._recent)
+        frames = sum(recent.frames for recent in self._recent)
+        size_bytes = sum(recent.size_bytes for recent in self._recent)
+        since_us = self.status.recording_since_us
+        self.status = replace(
+            self.status,
+            recording_since_us=fragment.start_us if since_us is None else since_us,
+            last_fragment_us=fragment.end_us,
+            fps=round(frames * VIDEO_TIMESCALE / ticks, 2) if ticks else 0.0,
+            bps=size_bytes * 8 * VIDEO_TIMESCALE // ticks if ticks else 0,
+        )
+
+    def settled(self, run: int, seq: int) -> None:
+        """The file's row is committed, or the file is gone."""
+        self._files.pop((run, seq), None)
+        self._written.pop((run, seq), None)
+
+    def all_settled(self) -> None:
+        """Adoption has judged every file of the stream."""
+        self._files.clear()
+        self._written.clear()
+
+    def tail(self) -> Tail | None:
+        files = list(self._files.values())
+        if not files:
+            return None
+        return replace(files[-1], before=tuple(files[:-1])) if len(files) > 1 else files[-1]
+
+    # Its viewers
+
+    @property
+    def watched(self) -> bool:
+        return bool(self._feeds)
+
+    def add_feed(self) -> LiveFeed:
+        feed = LiveFeed(self._live_init, self._group.frames)
+        self._feeds.add(feed)
+        return feed
+
+    def drop_feed(self, feed: LiveFeed) -> None:
+        self._feeds.discard(feed)
+        if not self._feeds:
+            self.forget_live()
+
+    def forget_live(self) -> None:
+        """Nothing comes until the recorder is asked to send again, and it then begins with a header."""
+        self._live_init = None
+        self._group.clear()
+
+    def live_init(self, init: LiveInit) -> None:
+        self._live_init = init
+        self._group.clear()
+        for feed in self._feeds:
+            feed.offer(init)
+
+    def live_frame(self, frame: LiveFrame) -> None:
+        self._group.add(frame)
+        for feed in self._feeds:
+            feed.offer(frame)
+
+    def live_dropped(self, frames: int) -> None:
+        self._group.clear()
+        for feed in self._feeds:
+            feed.dropped(frames)
+
+
+def frame_from(fields: Sequence[int], data: bytes) -> LiveFrame:
+    """video, dts, pts_offset, key, duration, as a recorder sends them."""
+    video, dts, pts_offset, key, duration = fields
+    return LiveFrame(bool(video), dts, pts_offset, bool(key), duration, data)

@@ -1,0 +1,345 @@
+"""One recorder process as the daemon sees it: started, told what to record, listened to, and buried.
+
+Order that makes a crash between any two steps safe: a file's data is synced by the recorder before it says
+`closed`; only then is the row committed. A stream whose recorder died or left a broken file is adopted before it
+is recorded again, and then under a run number above all that were used.
+
+Bounded: MAX_WAITING index writes wait; beyond that the process is not read, its outbox fills, and it drops what
+can be dropped (see outbox.py). Live frames pass by the index writes, so a slow disk does not delay a picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+import time
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from simpang_buffer.index.adoption import adopt
+from simpang_buffer.index.errors import StorageFull
+from simpang_buffer.index.index import Index
+from simpang_buffer.model import GapReason, StreamKey
+from simpang_buffer.recording import protocol
+from simpang_buffer.recording.live import LiveInit
+from simpang_buffer.recording.protocol import Message, ProtocolError
+from simpang_buffer.recording.spec import StreamSpec, spec_fields
+from simpang_buffer.recording.view import StreamView, frame_from
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 1000
+# A recorder says a word every 2 s; one that is silent for this long hangs, and is replaced.
+_SILENCE_S = 15.0
+# What a recorder is given to close its files; it needs 2 s at most.
+_STOP_S = 3.0
+_FULL_DISK_RETRY_S = 1.0
+_DISK_RETRIES_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class RecorderDied(Exception):
+    """The process ended, or had to be ended; the next one records its streams. `__cause__`: what was the fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    media: Path
+    site: str
+    segment_s: float
+    flush_s: float
+    # Descriptors that live as long as any recorder does: the lock of the data folder.
+    inherit_fds: tuple[int, ...]
+    # Called when there is no room, so that some is made at once.
+    on_disk_full: Callable[[], None]
+
+
+@dataclass(slots=True)
+class _Order:
+    """What is wanted of the process for one stream, and what it was told."""
+
+    wanted: StreamSpec | None
+    previous_end: GapReason | None
+    told: StreamSpec | None = None
+    stopping: bool = False
+    # Files may lie about that no row knows.
+    unsettled: bool = False
+    failures: int = 0
+    not_before: float = 0.0
+
+
+class Worker:
+    """`want` and `watch` may be called at any time; they take effect while `run_once` runs."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: WorkerSettings,
+        index: Index,
+        views: Mapping[StreamKey, StreamView],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.pid: int | None = None
+        self.cpu_s = 0.0
+        self.rss_bytes = 0
+        self._settings = settings
+        self._index = index
+        self._views = views
+        self._monotonic = monotonic
+        self._orders: dict[StreamKey, _Order] = {}
+        self._changed = asyncio.Event()
+        self._link: asyncio.StreamWriter | None = None
+
+    @property
+    def streams(self) -> int:
+        return sum(order.wanted is not None for order in self._orders.values())
+
+    def want(self, spec: StreamSpec, previous_end: GapReason | None) -> None:
+        """Records the stream from now on. previous_end: why it was not recorded until now."""
+        order = self._orders.get(spec.key)
+        if order is None:
+            self._orders[spec.key] = _Order(spec, previous_end)
+        else:
+            order.wanted = spec
+        self._changed.set()
+
+    def forget(self, key: StreamKey) -> None:
+        if key in self._orders:
+            self._orders[key].wanted = None
+            self._changed.set()
+
+    def holds(self, key: StreamKey) -> bool:
+        """Whether the stream is this process's, if only until it has stopped."""
+        return key in self._orders
+
+    def watch(self, key: StreamKey, watched: bool) -> None:
+        order = self._orders.get(key)
+        if self._link and order and order.told and not order.stopping:
+            self._send(Message("watch" if watched else "unwatch", key))
+
+    async def run_once(self) -> None:
+        """Starts a process and works with it until it ends, which raises RecorderDied.
+
+        When cancelled it lets the process close its files, and commits their rows.
+        """
+        ours, theirs = socket.socketpair()
+        with contextlib.closing(theirs):
+            process = await self._start(theirs)
+        reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
+        self._link, self.pid = writer, process.pid
+        waiting: asyncio.Queue[Message] = asyncio.Queue(MAX_WAITING)
+        try:
+            async with asyncio.TaskGroup() as group:
+                listen = group.create_task(self._listen(reader, waiting), name=f"{self.name}: listen")
+                group.create_task(self._commit(waiting), name=f"{self.name}: commit")
+                group.create_task(self._reconcile(), name=f"{self.name}: reconcile")
+                try:
+                    await asyncio.shield(listen)
+                finally:
+                    await self._end(process, writer, listen, waiting)
+                raise RecorderDied(f"the recorder process ended with code {process.returncode}")
+        except ExceptionGroup as group_error:
+            first = group_error.exceptions[0]
+            raise RecorderDied(str(first) or repr(first)) from first
+        finally:
+            self._link = self.pid = None
+            writer.close()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            self._lost()
+
+    async def _start(self, theirs: socket.socket) -> Process:
+        settings = self._settings
+        # -P: nothing is imported from the folder that the daemon happens to be started in.
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "simpang_buffer.recording.process",
+            "--fd", str(theirs.fileno()),
+            "--media", str(settings.media),
+            "--site", settings.site,
+            "--segment-s", str(settings.segment_s),
+            "--flush-s", str(settings.flush_s),
+            stdin=DEVNULL,
+            pass_fds=(theirs.fileno(), *settings.inherit_fds),
+        )  # fmt: skip
+
+    async def _end(
+        self,
+        process: Process,
+        writer: asyncio.StreamWriter,
+        listen: asyncio.Task[None],
+        waiting: asyncio.Queue[Message],
+    ) -> None:
+        """Whatever the end's reason: the process closes its files, and what it says is committed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S):
+                if writer.can_write_eof():
+                    writer.write_eof()
+                await asyncio.wait([listen])
+                await process.wait()
+                await waiting.join()
+
+    def _lost(self) -> None:
+        """The process is gone: each of its streams may have files without rows."""
+        for order in self._orders.values():
+            if order.told is not None:
+                order.told, order.stopping, order.unsettled = None, False, True
+                order.previous_end = GapReason.RESTART
+        for key in self._orders:
+            view = self._views[key]
+            view.told_state("connecting", None, "the recorder is being restarted", None)
+            view.forget_live()
+
+    # What it says
+
+    async def _listen(self, reader: asyncio.StreamReader, waiting: asyncio.Queue[Message]) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(_SILENCE_S):
+                    message = await protocol.receive(reader)
+            except TimeoutError:
+                raise RecorderDied(f"{self.name} has been silent for {_SILENCE_S:.0f} s") from None
+            if message is None:
+                return
+            try:
+                if self._take(message):
+                    await waiting.put(message)
+            except (KeyError, ValueError, TypeError, ProtocolError) as error:
+                raise RecorderDied(f"{self.name} sent a {message.kind!r} that is wrong: {error!r}") from error
+
+    def _take(self, message: Message) -> bool:
+        """Notes what a message says; True when the index has to hear of it."""
+        fields, key = message.fields, message.stream
+        if key is None:
+            if message.kind != "pulse":
+                raise ProtocolError("no such message")
+            self.cpu_s, self.rss_bytes = fields["cpu_s"], fields["rss_bytes"]
+            return False
+        view = self._views[key]
+        match message.kind:
+            case "state":
+                self._note_state(view, fields["state"], fields["reason"], fields["detail"], fields["retry_at_us"])
+            case "opened":
+                header = protocol.run_header(key, fields)
+                view.opened(header, fields["width"], fields["height"], bytes(message.payload))
+                return True
+            case "fragment":
+                view.written(fields["run"], fields["seq"], protocol.fragment(fields["fragment"]))
+            case "closed" | "idle":
+                return True
+            case "init":
+                view.live_init(LiveInit(init=bytes(message.payload), **fields))
+            case "frame":
+                view.live_frame(frame_from(fields["frame"], bytes(message.payload)))
+            case "dropped":
+                view.live_dropped(fields["frames"])
+            case _:
+                raise ProtocolError("no such message")
+        return False
+
+    def _note_state(
+        self, view: StreamView, state: str, reason: str | None, detail: str, retry_at_us: int | None
+    ) -> None:
+        """The first failure is a warning, its repeats are not, the recovery is news."""
+        before = view.status
+        view.told_state(state, reason, detail, retry_at_us)
+        if state == "recording":
+            logger.info("%s: recording", view.key)
+        elif reason is not None:
+            level = logging.DEBUG if reason == before.reason else logging.WARNING
+            logger.log(level, "%s: %s: %s", view.key, reason, detail)
+
+    async def _commit(self, waiting: asyncio.Queue[Message]) -> None:
+        """The index writes, in the order of what was said."""
+        while True:
+            message = await waiting.get()
+            while True:
+                try:
+                    await self._commit_one(message)
+                    break
+                except StorageFull as error:
+                    # Recording goes on meanwhile: its files are adopted if we do not live to see room.
+                    logger.warning("%s: the index cannot be written yet: %s", message.stream, error)
+                    self._settings.on_disk_full()
+                    await asyncio.sleep(_FULL_DISK_RETRY_S)
+            waiting.task_done()
+
+    async def _commit_one(self, message: Message) -> None:
+        key = message.stream
+        assert key is not None  # only messages of streams are put into the queue
+        view, fields = self._views[key], message.fields
+        if message.kind == "opened":
+            header = protocol.run_header(key, fields)
+            await self._index.add_run(header, fields["width"], fields["height"])
+        elif message.kind == "closed":
+            if fields["segment"] is not None:
+                await self._index.add_segment(protocol.segment(key, fields["segment"]))
+            view.settled(fields["run"], fields["seq"])
+        else:
+            self._note_idle(self._orders[key], fields["reason"], bool(fields["broken"]))
+
+    def _note_idle(self, order: _Order, reason: str, broken: bool) -> None:
+        order.told, order.stopping = None, False
+        order.unsettled = order.unsettled or broken
+        order.previous_end = GapReason(reason)
+        if order.previous_end in (GapReason.DISK_FULL, GapReason.DISK_ERROR):
+            if order.previous_end is GapReason.DISK_FULL:
+                self._settings.on_disk_full()
+            delay_s = _DISK_RETRIES_S[min(order.failures, len(_DISK_RETRIES_S) - 1)]
+            order.failures += 1
+            order.not_before = self._monotonic() + delay_s
+        self._changed.set()
+
+    # What it is told
+
+    async def _reconcile(self) -> None:
+        while True:
+            self._changed.clear()
+            for key in list(self._orders):
+                await self._reconcile_stream(key, self._orders[key])
+            later = [o.not_before - self._monotonic() for o in self._orders.values() if o.told is None]
+            wait_s = min((max(wait_s, 0.01) for wait_s in later if wait_s > 0), default=None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+
+    async def _reconcile_stream(self, key: StreamKey, order: _Order) -> None:
+        view = self._views[key]
+        if order.told is not None:
+            if order.wanted is None or order.wanted.source != order.told.source:
+                if not order.stopping:
+                    order.stopping = True
+                    reason = GapReason.RESTART if order.wanted else GapReason.DISABLED
+                    self._send(Message("forget", key, {"reason": reason.value}))
+            return
+        if order.unsettled:
+            report = await adopt(self._settings.media, self._index, [key])
+            logger.info("%s: adopted %d, removed %d", key, len(report.adopted), len(report.removed))
+            view.all_settled()
+            order.unsettled = False
+        if order.wanted is None:
+            view.told_state("disabled", None, "", None)
+            if self._orders[key].wanted is None:
+                del self._orders[key]
+        elif self._monotonic() >= order.not_before:
+            await self._record(order, order.wanted, view)
+
+    async def _record(self, order: _Order, spec: StreamSpec, view: StreamView) -> None:
+        first_run = max(await self._index.next_run(spec.key), view.newest_run + 1)
+        recorded_before = await self._index.newest_run(spec.key) is not None
+        previous_end = order.previous_end.value if order.previous_end and recorded_before else None
+        order.told = spec
+        told = {**spec_fields(spec), "first_run": first_run, "previous_end": previous_end}
+        self._send(Message("record", spec.key, told))
+        if view.watched:
+            self._send(Message("watch", spec.key))
+
+    def _send(self, message: Message) -> None:
+        assert self._link is not None  # reconciling and watching happen while a process runs
+        self._link.write(protocol.encode(message))
