@@ -54,7 +54,7 @@ def main() -> None:
 
 def still(movie: bytes) -> bytes:
     """The first picture of an MP4 as JPEG, at most 640 wide. Raises av.FFmpegError or ValueError."""
-    with av.open(io.BytesIO(movie), format="mp4") as container:
+    with av.open(io.BytesIO(movie), mode="r", format="mp4") as container:
         video = container.streams.video[0]
         video.thread_count = 1
         frame = next(iter(container.decode(video)), None)

@@ -1,1 +1,1 @@
-"""The web API and the page. `listeners.serve` serves them, `application.make_app` is the aiohttp application."""
+"""The web API and the page. Serve them with `listeners.serve`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 from aiohttp import web
 
@@ -28,7 +27,7 @@ def make_app(gateway: Gateway) -> web.Application:
         client_max_size=MOST_BODY_BYTES,
     )
     app[GATEWAY] = gateway
-    app[live.SOCKETS] = WeakSet()
+    app[live.SOCKETS] = set()
     app[openapi.DOCUMENT] = openapi.document(ROUTES, gateway.version)
     app[page.PAGE] = page.Page.load()
     for route in ROUTES:

@@ -27,7 +27,7 @@ _BEFORE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Files in the data folder's secrets; fingerprint: SHA-256 of the DER, as browsers show it (AA:BB:...)."""
+    """Files in the data folder's secrets; fingerprint: SHA-256 of the DER, as browsers show it."""
 
     certificate_file: Path
     key_file: Path

@@ -1,4 +1,4 @@
-"""What a handler needs of the world: the gateway, the camera in the path, the times in the query, the body."""
+"""What a handler needs: the gateway, the camera in the path, the times in the query, the body."""
 
 from __future__ import annotations
 

@@ -9,10 +9,6 @@ from collections.abc import Iterable
 from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
-from simpang_buffer.reading.clips import Clip, Gap, Part, clips
-from simpang_buffer.reading.coverage import coverage
-from simpang_buffer.reading.playlist import playlist
-from simpang_buffer.reading.progressive import ProgressiveMp4
 
 from simpang.web import schemas
 from simpang.web.context import Range, camera_of, gateway_of, json_answer, now_us, range_of, stream_of
@@ -20,6 +16,11 @@ from simpang.web.problems import Problem
 from simpang.web.ranges import ByteRange, Unsatisfiable, parse_range
 from simpang.web.times import format_time
 from simpang_buffer.model import StreamKey
+from simpang_buffer.reading.clips import Clip, Gap, Part, clips
+from simpang_buffer.reading.coverage import coverage
+from simpang_buffer.reading.errors import RangeTooLong
+from simpang_buffer.reading.playlist import playlist
+from simpang_buffer.reading.progressive import ProgressiveMp4
 
 # A month, which is as much as a timeline ever shows.
 MOST_COVERAGE_S = 32 * 86_400
@@ -55,7 +56,10 @@ async def get_clip(request: web.Request) -> web.StreamResponse:
     """The first part of what was recorded in the range; Simpang-Next says where the next one starts."""
     key, asked = stream_of(request), range_of(request, MOST_CLIP_S)
     clip = await _clip(request, key, asked)
-    part, following = clip.parts[0], clip.parts[1:2]
+    # A start that is a part's own (Simpang-Next of the one before) means that part, even where the one before
+    # overlaps it by a frame.
+    first = next((at for at, part in enumerate(clip.parts) if part.start_us == asked.start_us), 0)
+    part, following = clip.parts[first], clip.parts[first + 1 : first + 2]
     movie = ProgressiveMp4(part)
     headers = {
         hdrs.CONTENT_TYPE: "video/mp4",
@@ -95,24 +99,26 @@ def gap_answers(gaps: Iterable[Gap]) -> list[schemas.Gap]:
 
 async def _clip(request: web.Request, key: StreamKey, asked: Range) -> Clip:
     """A clip with at least one part, else Problem nothing-recorded with the gaps."""
-    gateway = gateway_of(request)
-    clip = await clips(gateway.index, gateway.pool.tail, key, asked.start_us, asked.end_us)
-    if clip.parts:
-        return clip
-    found = await coverage(
-        gateway.index,
-        gateway.pool.tail,
-        key,
-        asked.start_us,
-        asked.end_us,
-        now_us(),
-        gateway.gap_reason(camera_of(request)),
-    )
-    raise Problem(
-        "nothing-recorded",
-        f"{key} has no footage from {format_time(asked.start_us)} to {format_time(asked.end_us)}.",
-        extra={"gaps": [gap.model_dump() for gap in gap_answers(found.gaps)]},
-    )
+    gateway, now = gateway_of(request), now_us()
+    try:
+        clip = await clips(
+            gateway.index,
+            gateway.pool.tail,
+            key,
+            asked.start_us,
+            min(asked.end_us, max(now, asked.start_us + 1)),
+            current_reason=gateway.gap_reason(camera_of(request)),
+            now_us=now,
+        )
+    except RangeTooLong as error:
+        raise Problem("malformed", str(error), errors=[("end", "too far from start")]) from None
+    if not clip.parts:
+        raise Problem(
+            "nothing-recorded",
+            f"{key} has no footage from {format_time(asked.start_us)} to {format_time(asked.end_us)}.",
+            extra={"gaps": [gap.model_dump() for gap in gap_answers(clip.gaps)]},
+        )
+    return clip
 
 
 async def _send(request: web.Request, movie: ProgressiveMp4, headers: dict[str, str]) -> web.StreamResponse:

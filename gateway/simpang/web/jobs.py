@@ -38,12 +38,12 @@ async def post_job(request: web.Request) -> web.Response:
         )
     asked = _job_request(await body_of(request, schemas.JobAsked), key)
     try:
-        job = await gateway_of(request).jobs.add(asked)
+        job, new = await gateway_of(request).jobs.add(asked)
     except JobRefused as refused:
         raise Problem(
             _REFUSALS.get(refused.code, "conflict"), str(refused), extra={"refusal": refused.code}
         ) from None
-    response = json_answer(job_answer(job), 201)
+    response = json_answer(job_answer(job), 201 if new else 200)
     response.headers[hdrs.LOCATION] = f"/api/v1/jobs/{job.id}"
     return response
 

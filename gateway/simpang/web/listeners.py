@@ -64,7 +64,7 @@ async def serve(gateway: Gateway, ready: Callable[[Listening], None] | None = No
 
 @contextlib.asynccontextmanager
 async def listening(gateway: Gateway) -> AsyncIterator[Listening]:
-    """Opens every listener, or none. Leaving closes them: viewers are told, requests get SHUTDOWN_S to end."""
+    """Opens every listener, or none. Leaving closes them; requests get SHUTDOWN_S to end."""
     web_config = gateway.config.web
     app = make_app(gateway)
     doorman = _Doorman()

@@ -10,25 +10,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import TYPE_CHECKING
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from simpang.web.context import gateway_of, stream_of
 from simpang.web.live_stream import LiveStream
 from simpang.web.problems import Problem
+from simpang_buffer.model import StreamKey
 from simpang_buffer.recording.live import LiveDropped, LiveFeed, LiveFrame, LiveInit
+from simpang_buffer.recording.pool import NotRecorded
 
-if TYPE_CHECKING:
-    from weakref import WeakSet
-
-SOCKETS: web.AppKey[WeakSet[web.WebSocketResponse]] = web.AppKey("live-sockets")
+SOCKETS: web.AppKey[set[web.WebSocketResponse]] = web.AppKey("live-sockets")
 
 # Each is one picture queue of at most 4 MB; a wall of 16 cameras on two screens.
 MOST_VIEWERS = 32
 # A viewer that takes nothing for this long is gone, whatever its TCP connection says.
 SEND_S = 10.0
 PING_S = 10.0
+CLOSE_S = 1.0
+# Then it is closed, and whoever still may comes back: a session that ended does not watch on for ever.
+RENEW_S = 3600.0
 # A viewer has nothing to say.
 MOST_HEARD_BYTES = 1024
 
@@ -42,17 +43,26 @@ async def get_live(request: web.Request) -> web.StreamResponse:
         )
     if len(sockets) >= MOST_VIEWERS:
         raise Problem("busy", f"{MOST_VIEWERS} viewers watch already.")
+    try:
+        async with gateway_of(request).pool.live(key) as feed:
+            return await _serve(request, key, feed)
+    except NotRecorded:
+        raise Problem("unavailable", f"{key} is not being recorded, so there is nothing live.") from None
+
+
+async def _serve(request: web.Request, key: StreamKey, feed: LiveFeed) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(
-        heartbeat=PING_S, max_msg_size=MOST_HEARD_BYTES, compress=False, timeout=1.0
+        heartbeat=PING_S, max_msg_size=MOST_HEARD_BYTES, compress=False, timeout=CLOSE_S
     )
     await socket.prepare(request)
+    sockets = request.app[SOCKETS]
     sockets.add(socket)
     try:
-        async with gateway_of(request).pool.live(key) as feed, asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as group:
             hearing = group.create_task(_hear(socket), name=f"live-hear:{key}")
             showing = group.create_task(_show(socket, feed), name=f"live-show:{key}")
             # Whichever ends first ends the other.
-            await asyncio.wait((hearing, showing), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((hearing, showing), timeout=RENEW_S, return_when=asyncio.FIRST_COMPLETED)
             hearing.cancel()
             showing.cancel()
     finally:
@@ -77,6 +87,12 @@ async def _hear(socket: web.WebSocketResponse) -> None:
 
 
 async def _show(socket: web.WebSocketResponse, feed: LiveFeed) -> None:
+    """Until the viewer is gone: it left, or takes nothing any more."""
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        await _show_all(socket, feed)
+
+
+async def _show_all(socket: web.WebSocketResponse, feed: LiveFeed) -> None:
     stream = LiveStream()
     while True:
         item = await feed.get()

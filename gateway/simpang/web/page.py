@@ -92,7 +92,10 @@ async def get_static(request: web.Request) -> web.Response:
     file = page.files.get(request.match_info["name"])
     if file is None or request.match_info["version"] != page.version:
         raise Problem("not-found", "The page has no such file; load it anew.")
-    headers = {hdrs.CONTENT_TYPE: f"{file.media_type}; charset=utf-8", hdrs.CACHE_CONTROL: _FOR_EVER}
+    headers: dict[str, str] = {
+        hdrs.CONTENT_TYPE: f"{file.media_type}; charset=utf-8",
+        hdrs.CACHE_CONTROL: _FOR_EVER,
+    }
     return _compressed(request, file.body, file.gzipped, headers)
 
 

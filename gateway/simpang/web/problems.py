@@ -47,7 +47,7 @@ _BY_STATUS = {
 
 
 class Problem(Exception):
-    """An answer that is an error. errors: (path, message) pairs; extra: members of its own, such as "gaps"."""
+    """An answer that is an error. errors: (path, message) pairs; extra: its own members, as "gaps"."""
 
     def __init__(
         self,

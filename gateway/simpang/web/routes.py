@@ -17,7 +17,7 @@ from simpang.web.roles import Role
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """answer: the model of the good answer, or its media type where it is no JSON. query: names of QUERIES."""
+    """answer: the model of the good answer, or its media type where it is no JSON. query: of QUERIES."""
 
     method: str
     path: str
@@ -72,7 +72,8 @@ ROUTES: tuple[Route, ...] = (
           "What was recorded, from the key frame at or before start; HEAD and Range work", "video/mp4",
           query=("start", "end"), problems=(*_CLIP, "range-not-satisfiable")),
     Route("GET", _STREAM + "/playlist.m3u8", Role.TECHNICIAN, footage.get_playlist,
-          "The same for HLS players", "application/vnd.apple.mpegurl", query=("start", "end"), problems=_CLIP),
+          "The same for HLS players", "application/vnd.apple.mpegurl",
+          query=("start", "end"), problems=_CLIP),
     Route("GET", _STREAM + "/live", Role.TECHNICIAN, live.get_live,
           "WebSocket: text init, binary header, then a binary fragment per frame", None, 101,
           problems=("not-found", "upgrade-required", "busy")),
@@ -81,7 +82,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/jobs", Role.VIEWER, jobs.get_jobs, "What is sent, newest first", schemas.Jobs,
           query=("state?",), problems=("malformed",)),
     Route("POST", "/api/v1/jobs", Role.INSTALLER, jobs.post_job, "Send footage to a central",
-          schemas.Job, 201, body=schemas.JobAsked, problems=("malformed", "nothing-recorded", "conflict", "busy")),
+          schemas.Job, 201, body=schemas.JobAsked,
+          problems=("malformed", "nothing-recorded", "conflict", "busy")),
     Route("GET", "/api/v1/jobs/{id}", Role.VIEWER, jobs.get_job, "One job", schemas.Job, problems=_FOUND),
     Route("DELETE", "/api/v1/jobs/{id}", Role.INSTALLER, jobs.delete_job, "Cancel it", schemas.Job,
           problems=_FOUND),

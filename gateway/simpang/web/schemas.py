@@ -1,4 +1,4 @@
-"""What the API says and accepts: the models behind the answers and behind OpenAPI. Times are RFC 3339 texts."""
+"""What the API says and accepts: the models behind the answers and behind OpenAPI. Times are RFC 3339."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+Severity = Literal["ok", "warning", "critical", "unknown"]
 
 
 class Answer(BaseModel):
@@ -52,7 +55,7 @@ class HealthItem(Answer):
 
 
 class Health(Answer):
-    severity: Literal["ok", "warning", "critical", "unknown"]
+    severity: Severity
     items: list[HealthItem]
 
 

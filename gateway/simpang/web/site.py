@@ -49,10 +49,7 @@ async def get_health(request: web.Request) -> web.Response:
 
 def health_answer(gateway: Gateway) -> schemas.Health:
     health = gateway.health(now_us())
-    return schemas.Health(
-        severity=health.severity,
-        items=[schemas.HealthItem.model_validate(dataclasses.asdict(item)) for item in health.items],
-    )
+    return schemas.Health.model_validate(dataclasses.asdict(health))
 
 
 async def get_healthz(request: web.Request) -> web.Response:

@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from aiohttp import hdrs, web
-from simpang_buffer.reading.clips import Piece, clips
 
 from simpang.picture.studio import PictureFailed, Studio, StudioBusy
 from simpang.web.context import camera_of, gateway_of, now_us
 from simpang.web.problems import Problem
 from simpang.web.times import format_time, parse_time
 from simpang_buffer.model import FragmentFlags, StreamKey
+from simpang_buffer.reading.clips import Piece, clips
 
 STUDIO: web.AppKey[Studio] = web.AppKey("studio")
 

@@ -1,0 +1,89 @@
+/** The page: asks the API, keeps one card per camera, and says when the gateway does not answer. */
+import { ask, every, get } from "./api.js";
+import { Card } from "./card.js";
+import { say } from "./dom.js";
+import { showDiscovery, showHealth, showJobs } from "./panels.js";
+import { Zone } from "./zone.js";
+
+// More moving pictures than this are shown by the small stream: sixteen large ones are too much for a laptop.
+const FEW = 4;
+
+const zone = new Zone(document.body.dataset.timeZone);
+const role = document.body.dataset.role;
+const pictures = "pictures" in document.body.dataset;
+const grid = document.getElementById("cameras");
+const notice = document.getElementById("notice");
+const cards = new Map();
+let centrals = [];
+
+const sight = new IntersectionObserver((entries) => {
+  for (const entry of entries) cards.get(entry.target.dataset.camera)?.setVisible(entry.isIntersecting);
+}, { rootMargin: "200px" });
+
+/** Runs a question to the gateway; a failure is said once, at the top, until one succeeds. */
+async function asking(question) {
+  try {
+    await question();
+    notice.hidden = true;
+  } catch (problem) {
+    say(notice, problem.status ? problem.message : "The gateway does not answer. This page tries again by itself.");
+    notice.hidden = false;
+  }
+}
+
+async function cameras() {
+  const { items } = await get("/api/v1/cameras");
+  const known = new Set(items.map((camera) => camera.id));
+  for (const [id, card] of cards) {
+    if (known.has(id)) continue;
+    card.leave();
+    card.element.remove();
+    cards.delete(id);
+  }
+  for (const camera of items) {
+    const card = cards.get(camera.id);
+    if (card) card.update(camera);
+    else add(camera, items.length > FEW);
+  }
+  document.getElementById("no-cameras").hidden = items.length > 0;
+  if (!items.length) showDiscovery(await get("/api/v1/discovery"));
+}
+
+function add(camera, crowded) {
+  const mayChange = role === "installer";
+  const card = new Card(zone, camera, { pictures, crowded, centrals: mayChange ? centrals : [], sent: () => jobs() });
+  cards.set(camera.id, card);
+  const rendered = grid.querySelector(`[data-camera="${CSS.escape(camera.id)}"]`);
+  if (rendered) rendered.replaceWith(card.element);
+  else grid.append(card.element);
+  sight.observe(card.element);
+}
+
+async function jobs() {
+  const { items } = await get("/api/v1/jobs");
+  const names = new Map([...cards].map(([id, card]) => [id, card.camera.name]));
+  showJobs(items, zone, { names, mayCancel: role === "installer", refresh: jobs });
+}
+
+document.getElementById("sign-out").addEventListener("click", async () => {
+  await ask("/api/v1/session", { method: "DELETE" }).catch((problem) => problem);
+  location.replace("/");
+});
+
+const clock = document.getElementById("clock");
+const tickClock = () => say(clock, `${zone.day(Date.now())}, ${zone.time(Date.now())}`);
+tickClock();
+setInterval(tickClock, 1000);
+
+document.addEventListener("visibilitychange", () => {
+  for (const card of cards.values()) card.setVisible(!document.hidden);
+});
+
+await asking(async () => {
+  const uplinks = await get("/api/v1/uplinks");
+  centrals = uplinks.items.filter((uplink) => uplink.store).map((uplink) => uplink.central);
+});
+every(2000, () => asking(cameras));
+every(5000, () => asking(async () => showHealth(await get("/api/v1/health"), zone)));
+every(2000, () => asking(jobs));
+every(5000, () => Promise.all([...cards.values()].map((card) => card.timeline?.tick())));
