@@ -1,4 +1,4 @@
-"""Deletes files so that a crash between any two steps is safe: row to garbage, unlink, sync the folder, drop row.
+"""Deletes files so that a crash between steps is safe: row to garbage, unlink, sync the folder, drop the row.
 
 The first step is `Index.condemn`; this is the rest, which is also the first thing done at start.
 """

@@ -149,6 +149,24 @@ class Index:
         )
         return [segment_of(key, row) for row in rows]
 
+    async def spans(
+        self, key: StreamKey, start_us: int, end_us: int, slack_us: int
+    ) -> list[tuple[int, int, int, int]]:
+        """(start_us, end_us, run, bytes) of footage in the range, whole segments, those of a run joined where
+        less than slack_us lies between. A month is 43,200 segments: they are joined by the database."""
+        rows = await self._db.read(
+            """select min(start_us), max(end_us), run, sum(size_bytes) from (
+                 select *, sum(parted) over (order by run, seq) as part from (
+                   select *, not coalesce(run = lag(run) over w and start_us - lag(end_us) over w < ?1, false)
+                          as parted
+                   from segment where stream_id = ?2 and start_us < ?3 and end_us > ?4
+                          and start_us >= ?4 - (select longest_us from stream where id = ?2)
+                   window w as (order by run, seq)))
+               group by part order by min(start_us), run""",
+            (slack_us, await self._id(key), end_us, start_us),
+        )
+        return [(start, end, run, size) for start, end, run, size in rows]
+
     async def segments_of_run(self, key: StreamKey, run: int) -> list[Segment]:
         """Every segment of a run that the index holds, in order."""
         stream_id = await self._id(key)

@@ -48,7 +48,7 @@ class MediaFiles:
         return []
 
     def segments_after(self, key: StreamKey, run: int, seq: int) -> list[int]:
-        """Sequence numbers above seq, asked for one after the other, since a run may hold a month of files."""
+        """Sequence numbers above seq, asked for one by one, since a run may hold a month of files."""
         found: list[int] = []
         missing = 0
         # Numbers follow each other; a few are allowed to be missing (a file that held nothing was removed).
@@ -67,7 +67,7 @@ class MediaFiles:
         return None
 
     def read_back(self, path: Path) -> Scan:
-        """What the disk holds of a file, up to the last right seal. Raises BadBox when not even its header."""
+        """What the disk holds of a file, up to its last right seal. Raises BadBox without a whole header."""
         with (self.root / path).open("rb") as file:
             # After a failed sync the page cache may show bytes that never reached the disk. Written first,
             # since only clean pages can be dropped.
@@ -101,7 +101,7 @@ class MediaFiles:
         return aside
 
     def sync_folders(self, paths: Iterable[Path]) -> None:
-        """Makes durable which files there are: the paths' folders and the folders that hold those."""
+        """Makes durable which files there are: syncs their folders and the ones around."""
         for folder in sorted({parent for path in paths for parent in path.parents}, reverse=True):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 fd = os.open(self.root / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -16,8 +16,8 @@ from simpang_buffer.model import Fragment, RunHeader, StreamKey
 class Tail:
     """One open segment as far as it has been written.
 
-    header: of this file. path: absolute. init: its ftyp and moov. fragments: those wholly written, in order; it
-    may be the live list that the recorder's reports are appended to, so a reader copies it once and never
+    header: of this file. path: absolute. init: its ftyp and moov. fragments: those wholly written, in order;
+    it may be the live list that the recorder's reports are appended to, so a reader copies it once and never
     waits in between. before: segments already closed whose rows are not committed yet (they wait for their
     sync), oldest first; whoever hands out a tail keeps a closed segment here until its row is committed, else
     a clip would miss a minute for as long as a sync takes.
