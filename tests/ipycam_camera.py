@@ -1,8 +1,8 @@
 """Runs an ipycam camera; started by peer_ipycam.py in ipycam's own virtual environment, never imported.
 
-ipycam is left as it is but for one thing: its Hello goes out through its own address, where the library would use
-the default route and so leave this machine. Reads a JSON object from stdin (fields of ipycam's CameraConfig),
-prints {"epr": ...} once it serves, ends when stdin closes.
+ipycam is left as it is but for one thing: its Hello goes out through its own address, where the library
+would use the default route and so leave this machine. Reads a JSON object from stdin (fields of ipycam's
+CameraConfig), prints {"epr": ...} once it serves, ends when stdin closes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ipycam import CameraConfig, IPCamera, WSDiscoveryServer
 
 
 class StaysHere(WSDiscoveryServer):
-    def __init__(self, service) -> None:  # noqa: ANN001
+    def __init__(self, service) -> None:
         super().__init__(service)
         address = socket.inet_aton(service.config.local_ip)
         self.sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, address)

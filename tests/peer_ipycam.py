@@ -1,9 +1,9 @@
 """Starts `ipycam` (PyPI), an ONVIF camera nobody here wrote, for tests.
 
-It lives in `.peers/ipycam`, a virtual environment of its own, since it brings OpenCV. Without that this fails, and
-says how to get it. What it is like: Media1 only; H.264 by ffmpeg over its own RTSP server, which asks for no
-password; WS-Security on every ONVIF call, the clock's included, when it has one (as Axis does); a ProbeMatch
-outside any ProbeMatches.
+It lives in `.peers/ipycam`, a virtual environment of its own, since it brings OpenCV. Without that this
+fails, and says how to get it. What it is like: Media1 only; H.264 by ffmpeg over its own RTSP server, which
+asks for no password; WS-Security on every ONVIF call, the clock's included, when it has one (as Axis does);
+a ProbeMatch outside any ProbeMatches.
 """
 
 from __future__ import annotations

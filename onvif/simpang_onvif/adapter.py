@@ -167,7 +167,7 @@ class Camera:
         except OnvifError as error:
             # Cameras name a former address or the factory's here; the path is right, and the camera is where
             # it answered. Nothing is ever sent to what it named.
-            path = urlsplit(xaddr).path if xaddr.startswith(("http://", "https://")) else ""
+            path = _web_path(xaddr)
             if not path:
                 raise
             self.repairs.append(f"{name} asked at {self._base.authority} instead: {error.detail}")
@@ -214,6 +214,14 @@ async def connect(
                 conversation.clock = clock.CameraClock(utc, now_s)
                 offset_s = conversation.clock.offset_s(wall(), now_s)
         yield Camera(conversation, base, policy, offset_s)
+
+
+def _web_path(xaddr: str) -> str:
+    try:
+        parts = urlsplit(xaddr)
+    except ValueError:
+        return ""
+    return parts.path if parts.scheme in _WEB else ""
 
 
 async def _checked_base(address: str, policy: UriPolicy, timeout_s: float) -> CheckedUri:

@@ -78,7 +78,7 @@ class Conversation:
                     service, uri, operation, arguments, sign=self._signing and may_sign
                 )
             except _Unsigned as unsigned:
-                if not may_sign or self._credentials is None:
+                if not may_sign or self._credentials is None or unsigned.error.reason is Reason.LOCKED:
                     raise unsigned.error from None
                 self._signing = True
             return await self._ask_once(service, uri, operation, arguments, sign=True)

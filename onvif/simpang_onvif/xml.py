@@ -36,7 +36,7 @@ class Document:
 
 
 def parse(data: bytes, max_bytes: int = MAX_BYTES) -> Document:
-    """Raises OnvifError(malformed): too large, too deep (256), a DOCTYPE, or no XML at all.
+    """Raises OnvifError(malformed): too large, a DOCTYPE, or no XML at all. What is deeper than 256 is cut.
 
     No entity is ever declared, so none is ever expanded; nothing is loaded from anywhere.
     """
