@@ -21,8 +21,8 @@ _REQUEST_S = 10.0
 async def read_request(reader: asyncio.StreamReader, idle_s: float) -> Request | None:
     """The next request, or None for an interleaved packet (a receiver report), which is a sign of life.
 
-    reader: made with READ_LIMIT_BYTES. idle_s: how long the client may be silent before it. Raises TimeoutError
-    for silence, Malformed, EOFError when the client has closed, and ConnectionError.
+    reader: made with READ_LIMIT_BYTES. idle_s: how long the client may be silent before it. Raises
+    TimeoutError for silence, Malformed, EOFError when the client has closed, and ConnectionError.
     """
     async with asyncio.timeout(idle_s):
         first = await reader.readexactly(1)
