@@ -38,22 +38,46 @@ async def insert_segment(tx: Transaction, stream_id: int, segment: Segment) -> N
     )
 
 
-async def condemn(tx: Transaction, segment: Segment, reason: GapReason) -> None:
-    """Row to garbage, with a note of what is gone; nothing if the row is not there."""
+async def condemn(tx: Transaction, segment: Segment, reason: GapReason) -> bool:
+    """Row to garbage, with a note of what is gone. False if the row is not there, or pinned.
+
+    A pin protects from eviction and deletion; what the disk has lost it cannot protect.
+    """
     stream_id = await stream_id_of(tx, segment.key)
+    pinned = await tx.value(
+        "select 1 from pin where stream_id = ? and start_us < ? and end_us > ? limit 1",
+        (stream_id, segment.end_us, segment.start_us),
+    )
+    if (pinned and reason is not GapReason.DISK_ERROR) or not await forget(tx, stream_id, segment):
+        return False
+    await tx.run("insert into garbage values (?) on conflict do nothing", (segment.path.as_posix(),))
+    await _note_gone(tx, stream_id, segment.start_us, segment.end_us, reason)
+    await _forget_old_runs(tx, stream_id)
+    return True
+
+
+async def forget(tx: Transaction, stream_id: int, segment: Segment) -> bool:
+    """Drops the row alone, so that its file is unknown. False if it is not there."""
     removed = await tx.run(
         "delete from segment where stream_id = ? and start_us = ? and run = ? and seq = ?",
         (stream_id, segment.start_us, segment.run, segment.seq),
     )
-    if not removed:
-        return
-    await tx.run("insert into garbage values (?) on conflict do nothing", (segment.path.as_posix(),))
+    if removed:
+        await tx.run(
+            "update stream set bytes = bytes - ?, segments = segments - 1 where id = ?",
+            (segment.size_bytes, stream_id),
+        )
+    return bool(removed)
+
+
+async def recount(tx: Transaction) -> None:
+    """The sums kept in `stream`, from the rows."""
     await tx.run(
-        "update stream set bytes = bytes - ?, segments = segments - 1 where id = ?",
-        (segment.size_bytes, stream_id),
+        """update stream set
+             bytes = (select coalesce(sum(size_bytes), 0) from segment where stream_id = id),
+             segments = (select count(*) from segment where stream_id = id),
+             longest_us = (select coalesce(max(end_us - start_us), 0) from segment where stream_id = id)"""
     )
-    await _note_gone(tx, stream_id, segment.start_us, segment.end_us, reason)
-    await _forget_old_runs(tx, stream_id)
 
 
 async def pinned_bytes(tx: Transaction) -> int:

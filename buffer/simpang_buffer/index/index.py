@@ -10,7 +10,15 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from simpang_buffer.index.changes import condemn, insert_segment, names, pinned_bytes, stream_id_of
+from simpang_buffer.index.changes import (
+    condemn,
+    forget,
+    insert_segment,
+    names,
+    pinned_bytes,
+    recount,
+    stream_id_of,
+)
 from simpang_buffer.index.database import Database, open_database
 from simpang_buffer.index.errors import HoldsFull
 from simpang_buffer.index.rows import (
@@ -194,22 +202,25 @@ class Index:
         )
         return [(row[0], segment_of(StreamKey(row[1], row[2]), row[3:])) for row in rows]
 
-    async def started_before(self, key: StreamKey, before_us: int, limit: int) -> list[Segment]:
-        """The stream's oldest segments that started before a moment."""
+    async def started_between(self, key: StreamKey, start_us: int, end_us: int, limit: int) -> list[Segment]:
+        """The stream's oldest segments that started in the range."""
         rows = await self._db.read(
-            f"{_SELECT_SEGMENTS} where s.stream_id = ? and s.start_us < ? order by s.start_us limit ?",
-            (await self._id(key), before_us, limit),
+            f"""{_SELECT_SEGMENTS} where s.stream_id = ? and s.start_us between ? and ?
+                order by s.start_us limit ?""",
+            (await self._id(key), start_us, end_us - 1, limit),
         )
         return [segment_of(key, row) for row in rows]
 
     # Deleting: condemn, unlink, sync the folder, drop_garbage
 
-    async def condemn(self, segments: Iterable[Segment], reason: GapReason) -> None:
-        """Moves the segments' paths to the garbage list and notes what is gone and why. reason: evicted,
-        deleted or disk-error. Rows that are no longer there are passed over."""
+    async def condemn(self, segments: Iterable[Segment], reason: GapReason) -> int:
+        """Moves the segments' paths to the garbage list and notes what is gone and why; returns how many.
+
+        reason: evicted, deleted or disk-error. Rows that are no longer there are passed over, and so is, but
+        for disk-error, what is pinned: a pin made before this call is never overlooked.
+        """
         async with self._db.transaction() as tx:
-            for segment in segments:
-                await condemn(tx, segment, reason)
+            return sum([await condemn(tx, segment, reason) for segment in segments])
 
     async def garbage(self) -> list[Path]:
         """Paths relative to the media folder that are to be unlinked."""
@@ -235,6 +246,31 @@ class Index:
             "select max(end_us) from gone where stream_id = ? and reason = 'evicted'", (await self._id(key),)
         )
         return rows[0][0] if rows else None
+
+    # Repair
+
+    async def forget(self, segment: Segment) -> None:
+        """Drops the row alone: its file is to be adopted anew."""
+        async with self._db.transaction() as tx:
+            await forget(tx, await stream_id_of(tx, segment.key), segment)
+
+    async def recount(self) -> None:
+        """Sets the totals of every stream to the sums of its rows."""
+        async with self._db.transaction() as tx:
+            await recount(tx)
+
+    async def faults(self) -> list[str]:
+        """What SQLite finds wrong with the file, and totals that differ from the rows. Reads everything."""
+        found = [str(row[0]) for row in await self._db.read("pragma integrity_check(10)") if row[0] != "ok"]
+        broken = await self._db.read("pragma foreign_key_check")
+        found += [f"row of {table} refers to no {parent}" for table, _, parent, _ in broken[:10]]
+        totals = await self._db.read(
+            """select camera, stream from stream where (bytes, segments) <> (
+                 select coalesce(sum(size_bytes), 0), count(*) from segment where stream_id = id)"""
+        )
+        return found + [
+            f"totals of {camera}/{stream} are not the sums of its rows" for camera, stream in totals
+        ]
 
     # Pins
 

@@ -47,6 +47,11 @@ class MediaFiles:
             return sorted(int(match[1]) for match in matches if match)
         return []
 
+    def sizes(self, key: StreamKey, run: int) -> dict[int, int]:
+        """Size of each of the run's files by sequence number; what vanishes meanwhile is left out."""
+        sizes = {seq: self.size(segment_path(key, run, seq)) for seq in self.segments(key, run)}
+        return {seq: size for seq, size in sizes.items() if size is not None}
+
     def segments_after(self, key: StreamKey, run: int, seq: int) -> list[int]:
         """Sequence numbers above seq, asked for one by one, since a run may hold a month of files."""
         found: list[int] = []

@@ -1,0 +1,40 @@
+"""A few megabytes that are given back when the disk is full.
+
+To make room a segment's row must first go to the garbage list, and that takes some room itself: on a disk
+that is full to the last block nothing could be evicted, and recording would stop for want of space that is
+there to be had.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+# A batch of evictions writes some hundred pages of 4 kB to the index's log.
+RESERVE_BYTES = 4 << 20
+
+
+class Reserve:
+    """The file beside the index. Both methods block and are idempotent."""
+
+    def __init__(self, path: Path, size_bytes: int = RESERVE_BYTES) -> None:
+        self._path = path
+        self._size_bytes = size_bytes
+
+    def keep(self) -> None:
+        """Takes the space if there is room for it."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.stat().st_size == self._size_bytes:
+                return
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            os.posix_fallocate(fd, 0, self._size_bytes)
+        except OSError:
+            # No room: what was taken is given back, and the next time may be better.
+            os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
+
+    def release(self) -> None:
+        self._path.unlink(missing_ok=True)
