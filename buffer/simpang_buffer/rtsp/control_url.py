@@ -30,7 +30,7 @@ def base_url(request_url: str, content_base: str | None) -> str:
         # "10.0.4.21/stream/" or "camera:554/stream/", else a relative address.
         if "/" in stated and ("." in host or ":" in host):
             stated = f"{asked.scheme}://{stated}"
-    split = _split(urljoin(request_url, stated))
+    split = _split(_joined(request_url, stated))
     if split is None or split.scheme not in ("rtsp", "rtsps"):
         return request_url
     return urlunsplit((asked.scheme, asked.netloc, split.path, split.query, ""))
@@ -59,7 +59,7 @@ def track_urls(request_url: str, base: str, control: str) -> tuple[str, ...]:
         return _distinct(base, request_url)
     return _distinct(
         _appended(base, stated),
-        urljoin(base, stated),
+        _joined(base, stated),
         _before_query(base, stated),
         _appended(request_url, stated),
     )
@@ -67,6 +67,13 @@ def track_urls(request_url: str, base: str, control: str) -> tuple[str, ...]:
 
 def _appended(base: str, control: str) -> str:
     return f"{base.rstrip('/')}/{control.lstrip('/')}"
+
+
+def _joined(base: str, control: str) -> str:
+    try:
+        return urljoin(base, control)
+    except ValueError:
+        return base
 
 
 def _before_query(base: str, control: str) -> str:

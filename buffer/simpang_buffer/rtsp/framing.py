@@ -103,6 +103,7 @@ class InterleavedReader:
     def _split(self, end: int, frames: list[Packet | Message]) -> int:
         """Append what is whole; return where the incomplete rest begins."""
         buffer, view, append = self._buffer, self._readable, frames.append
+        known = self.channels
         at = 0
         begun = -1
         while at < end:
@@ -111,7 +112,10 @@ class InterleavedReader:
                 if body > end:
                     break
                 stop = body + (buffer[at + 2] << 8 | buffer[at + 3])
-                if self._lost and not self._believable(at, end):
+                if (self._lost or buffer[at + 1] not in known) and not self._believable(
+                    at, end, among_junk=self._lost
+                ):
+                    self._lost = True
                     at = self._skip(at, end)
                     continue
                 if stop > end:
@@ -146,30 +150,32 @@ class InterleavedReader:
             at = self._skip(at, end) if buffer[at] != _DOLLAR else at
         return at
 
-    def _believable(self, at: int, end: int) -> bool:
-        """Whether a frame found among junk is one: on a channel set up, RTP inside, and a frame behind it."""
+    def _believable(self, at: int, end: int, *, among_junk: bool) -> bool:
+        """Whether what looks like a frame is one: RTP inside and a frame behind it.
+
+        Among junk it must also be on a channel that was set up. Else, before any is, all frames are believed.
+        """
         buffer = self._buffer
+        if among_junk and buffer[at + 1] not in self.channels:
+            return False
+        if not self.channels:
+            return True
         size = buffer[at + 2] << 8 | buffer[at + 3]
-        if (
-            buffer[at + 1] not in self.channels
-            or size < 8
-            or (at + 4 < end and buffer[at + 4] & 0xC0 != 0x80)
-        ):
+        if size < 8 or (at + 4 < end and buffer[at + 4] & 0xC0 != 0x80):
             return False
         stop = at + 4 + size
         return stop >= end or buffer[stop] == _DOLLAR or _MESSAGE_BEGUN.match(buffer, stop, end) is not None
 
     def _frame_inside(self, begun: int, stop: int, end: int) -> int:
         """Where in the frame that begins at begun and ends at stop another one begins; -1 if none does."""
-        at = self._buffer.find(_DOLLAR, begun + 1, stop)
+        buffer = self._buffer
+        at = buffer.find(_DOLLAR, begun + 1, stop)
         while 0 <= at <= end - 5:
             # Ending together with the outer one would say nothing: that is where the place was lost.
-            if (
-                self._believable(at, end)
-                and at + 4 + (self._buffer[at + 2] << 8 | self._buffer[at + 3]) != stop
-            ):
+            ends_elsewhere = at + 4 + (buffer[at + 2] << 8 | buffer[at + 3]) != stop
+            if ends_elsewhere and self._believable(at, end, among_junk=True):
                 return at
-            at = self._buffer.find(_DOLLAR, at + 1, stop)
+            at = buffer.find(_DOLLAR, at + 1, stop)
         return -1
 
     def _message(self, at: int, end: int, frames: list[Packet | Message]) -> int:

@@ -19,6 +19,8 @@ MAX_BODY_BYTES = 256 * 1024
 _STATUS_LINE = re.compile(r"RTSP/\d+\.\d+[ \t]+(\d{3})(?:[ \t]+(.*))?", re.IGNORECASE)
 _REQUEST_LINE = re.compile(r"([A-Za-z_]{1,32})[ \t]+(\S+)[ \t]+RTSP/\d+\.\d+[ \t]*")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# Not what Python calls blank: to it the last byte of an "à" in UTF-8 is one too.
+_BLANKS = " \t\r\n\0"
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -99,7 +101,7 @@ def parse_response(head: bytes, body: bytes = b"") -> Response:
     match = _STATUS_LINE.fullmatch(start)
     if match is None:
         raise Malformed("a line that is no RTSP response")
-    return Response(int(match[1]), (match[2] or "").strip(), headers, body)
+    return Response(int(match[1]), (match[2] or "").strip(_BLANKS), headers, body)
 
 
 def body_length(head: bytes) -> int:
@@ -158,9 +160,9 @@ def _parse_head(head: bytes) -> tuple[str, Headers]:
         if line[:1] in (" ", "\t") and fields:
             # A folded field (RFC 2326 section 4.2 after RFC 822).
             name, value = fields[-1]
-            fields[-1] = (name, f"{value} {line.strip()}".strip())
+            fields[-1] = (name, f"{value} {line.strip(_BLANKS)}".strip(_BLANKS))
             continue
         name, colon, value = line.partition(":")
-        if colon and name.strip():
-            fields.append((name.strip(), value.strip()))
-    return lines[0].strip(), Headers(fields)
+        if colon and name.strip(_BLANKS):
+            fields.append((name.strip(_BLANKS), value.strip(_BLANKS)))
+    return lines[0].strip(_BLANKS), Headers(fields)
