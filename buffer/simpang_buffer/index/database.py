@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import aiosqlite
 
@@ -55,7 +55,8 @@ class Database:
     async def read(self, sql: str, values: Values = ()) -> list[Row]:
         """All rows; each call sees the state after some whole transaction."""
         with _translated(self.path):
-            return [tuple(row) for row in await self._reader.execute_fetchall(sql, values)]
+            # A connection without a row factory gives tuples.
+            return cast("list[Row]", await self._reader.execute_fetchall(sql, values))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -89,7 +90,7 @@ class Transaction:
             return
 
     async def rows(self, sql: str, values: Values = ()) -> list[Row]:
-        return [tuple(row) for row in await self._connection.execute_fetchall(sql, values)]
+        return cast("list[Row]", await self._connection.execute_fetchall(sql, values))
 
     async def value(self, sql: str, values: Values = ()) -> Any:
         """The first column of the first row, or None."""

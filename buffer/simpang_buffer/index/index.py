@@ -157,23 +157,20 @@ class Index:
         )
         return [segment_of(key, row) for row in rows]
 
-    async def spans(
-        self, key: StreamKey, start_us: int, end_us: int, slack_us: int
-    ) -> list[tuple[int, int, int, int]]:
-        """(start_us, end_us, run, bytes) of footage in the range, whole segments, those of a run joined where
-        less than slack_us lies between. A month is 43,200 segments: they are joined by the database."""
+    async def extents(
+        self, key: StreamKey, start_us: int, end_us: int
+    ) -> list[tuple[int, int, int, int, int]]:
+        """(run, seq, start_us, end_us, size_bytes) of the segments that overlap the range, by start.
+
+        A month takes some 40 ms, where whole segments would take a second.
+        """
         rows = await self._db.read(
-            """select min(start_us), max(end_us), run, sum(size_bytes) from (
-                 select *, sum(parted) over (order by run, seq) as part from (
-                   select *, not coalesce(run = lag(run) over w and start_us - lag(end_us) over w < ?1, false)
-                          as parted
-                   from segment where stream_id = ?2 and start_us < ?3 and end_us > ?4
-                          and start_us >= ?4 - (select longest_us from stream where id = ?2)
-                   window w as (order by run, seq)))
-               group by part order by min(start_us), run""",
-            (slack_us, await self._id(key), end_us, start_us),
+            """select run, seq, start_us, end_us, size_bytes from segment
+               where stream_id = ?1 and start_us < ?2 and end_us > ?3
+                 and start_us >= ?3 - (select longest_us from stream where id = ?1) order by start_us""",
+            (await self._id(key), end_us, start_us),
         )
-        return [(start, end, run, size) for start, end, run, size in rows]
+        return [(run, seq, start, end, size) for run, seq, start, end, size in rows]
 
     async def segments_of_run(self, key: StreamKey, run: int) -> list[Segment]:
         """Every segment of a run that the index holds, in order."""

@@ -27,7 +27,8 @@ DAY_US = 86_400_000_000
 _EVERY_S = 5.0
 # What one request for space frees although the limits are kept: a minute of some streams.
 _REQUEST_BYTES = 64 << 20
-_PAGE = 200
+# A transaction of so many takes some 50 ms, which is how long a closed segment waits for its row.
+_PAGE = 50
 _LATEST_US = 1 << 62
 
 

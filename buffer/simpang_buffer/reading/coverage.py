@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from simpang_buffer.index.index import Index
 from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.reading.gaps import CONTINUOUS_US, Gap, Stretch, gaps
 from simpang_buffer.reading.tail import Tail, Tails
+
+# run, seq, start_us, end_us, bytes: as Index.extents has them.
+_Extent: TypeAlias = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +48,14 @@ async def coverage(
     if end_us <= start_us:
         return Coverage((), ())
     tail = tails(key)
-    spans = [Span(*row) for row in await index.spans(key, start_us, end_us, CONTINUOUS_US)]
-    known = {span.run: span for span in spans}
+    extents = await index.extents(key, start_us, end_us)
+    committed = {extent[:2] for extent in extents}
     for file in (*tail.before, tail) if tail else ():
-        open_span = _span_of(file)
-        before = known.get(file.header.run)
-        if open_span is None or open_span.start_us >= end_us or open_span.end_us <= start_us:
-            continue
-        if before is not None and open_span.end_us <= before.end_us:
-            continue  # its row was committed meanwhile
-        if before is not None and abs(open_span.start_us - before.end_us) < CONTINUOUS_US:
-            spans.remove(before)
-            open_span = Span(before.start_us, open_span.end_us, before.run, before.bytes + open_span.bytes)
-        spans.append(open_span)
-        known[file.header.run] = open_span
+        extent = _extent_of(file)
+        if extent and extent[:2] not in committed and extent[2] < end_us and extent[3] > start_us:
+            extents.append(extent)
+    # A month is 45,000 segments, which take longer to join than the loop may be held.
+    spans = await asyncio.to_thread(_joined, extents)
     stretches = [Stretch(span.start_us, span.end_us, span.run) for span in spans]
     missing = await gaps(index, tail, key, start_us, end_us, stretches, current_reason, now_us)
     shown = (
@@ -64,9 +64,25 @@ async def coverage(
     return Coverage(tuple(sorted(shown, key=lambda span: (span.start_us, span.run))), tuple(missing))
 
 
-def _span_of(tail: Tail) -> Span | None:
+def _joined(extents: Iterable[_Extent]) -> list[Span]:
+    """Segments of a run as one span where less than CONTINUOUS_US lies between them."""
+    spans: list[Span] = []
+    run, first_us, last_us, size_bytes = -1, 0, 0, 0
+    for extent_run, _, start_us, end_us, extent_bytes in sorted(extents):
+        if extent_run != run or start_us - last_us >= CONTINUOUS_US:
+            if run >= 0:
+                spans.append(Span(first_us, last_us, run, size_bytes))
+            run, first_us, size_bytes = extent_run, start_us, 0
+        last_us = end_us
+        size_bytes += extent_bytes
+    if run >= 0:
+        spans.append(Span(first_us, last_us, run, size_bytes))
+    return spans
+
+
+def _extent_of(tail: Tail) -> _Extent | None:
     fragments = tuple(tail.fragments)
     if not fragments:
         return None
     size_bytes = fragments[-1].offset + fragments[-1].size_bytes
-    return Span(fragments[0].start_us, fragments[-1].end_us, tail.header.run, size_bytes)
+    return tail.header.run, tail.header.seq, fragments[0].start_us, fragments[-1].end_us, size_bytes
