@@ -46,8 +46,8 @@ MEDIA1_PROFILES = """<trt:GetProfilesResponse><trt:Profiles token=" odd token/1 
 <tt:VideoSourceConfiguration token="v"><tt:SourceToken>src0</tt:SourceToken></tt:VideoSourceConfiguration>
 <tt:VideoEncoderConfiguration token="e"><tt:Encoding>H264</tt:Encoding>
 <tt:Resolution><tt:Width>1920</tt:Width><tt:Height>1080</tt:Height></tt:Resolution>
-<tt:RateControl><tt:FrameRateLimit>25</tt:FrameRateLimit><tt:BitrateLimit>4096</tt:BitrateLimit></tt:RateControl>
-<tt:H264><tt:GovLength>50</tt:GovLength></tt:H264></tt:VideoEncoderConfiguration></trt:Profiles>
+<tt:RateControl><tt:FrameRateLimit>25</tt:FrameRateLimit><tt:BitrateLimit>4096</tt:BitrateLimit></tt:RateContr
+ol> <tt:H264><tt:GovLength>50</tt:GovLength></tt:H264></tt:VideoEncoderConfiguration></trt:Profiles>
 <trt:Profiles token="audio only"><tt:Name>Second</tt:Name></trt:Profiles></trt:GetProfilesResponse>"""
 
 
@@ -58,11 +58,11 @@ async def ask_everything(camera: Camera) -> CheckedUri:
 
 
 async def reason_of(
-    nasty: NastyCamera, credentials: Credentials | None = RIGHT, **limits: float
+    nasty: NastyCamera, credentials: Credentials | None = RIGHT, timeout_s: float = 5.0
 ) -> OnvifError:
     """The reason that ends the attempt to learn everything about this camera."""
     with pytest.raises(OnvifError) as caught:
-        async with connect(nasty.address, credentials, POLICY, **limits) as camera:
+        async with connect(nasty.address, credentials, POLICY, timeout_s=timeout_s) as camera:
             await ask_everything(camera)
     return caught.value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
 from simpang_onvif import ws_discovery
@@ -31,8 +31,8 @@ async def discover(
     interfaces: Sequence[str] | None = None,
     targets: Sequence[str] = (),
     seconds: float = 4.0,
-) -> AsyncIterator[Device]:
-    """Each device as it first answers, for so many seconds.
+) -> AsyncGenerator[Device, None]:
+    """Each device as it first answers, for so many seconds. Who stops early closes it (`aclosing`).
 
     interfaces: names of ours to look on; None or empty for all but loopback. targets: addresses and networks
     to ask one by one, where multicast does not reach; loopback ones only where "lo" is named. Raises

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import re
 import uuid
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
@@ -26,6 +27,9 @@ MAX_DATAGRAM_BYTES = 16_384
 _MAX_XADDRS = 8
 _MAX_SCOPES = 64
 _MAX_URI_CHARS = 512
+
+# Scopes are parted by blanks, and blanks in a name are written %20; ipycam writes them as blanks.
+_NEXT_URI = re.compile(r"\s+(?=[a-zA-Z]{2,12}:)")
 
 _PROBE = """<?xml version="1.0" encoding="UTF-8"?>
 <s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"\
@@ -83,7 +87,7 @@ def read(datagram: bytes, sender: str, interface: str) -> list[Announcement]:
 
 def _device(element: xml.Element, kind: Kind, sender: str, interface: str) -> Device | None:
     epr = clean(xml.text(element, "EndpointReference", "Address"), 128)
-    scopes = xml.text(element, "Scopes").split()[:_MAX_SCOPES]
+    scopes = _NEXT_URI.split(xml.text(element, "Scopes"))[:_MAX_SCOPES]
     named = xml.text(element, "XAddrs").split()[:_MAX_XADDRS]
     xaddrs = tuple(uri for uri in named if len(uri) <= _MAX_URI_CHARS and uri.isascii() and uri.isprintable())
     if kind is Kind.BYE:
