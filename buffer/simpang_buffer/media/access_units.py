@@ -240,7 +240,7 @@ class AccessUnits:
         if self._encoding != "H264" or not self._has_own_sps(start):
             return False
         try:
-            bits = BitReader(bytes(self._data[start + 5 : start + 21]))
+            bits = BitReader.of_nal(bytes(self._data[start + 5 : start + 21]))
             bits.ue()  # first_mb_in_slice
             intra = bits.ue() in _INTRA_SLICES
         except Unreadable:

@@ -1,4 +1,4 @@
-"""Reads H.264 and H.265 bit syntax: an RBSP without its emulation bytes, bit by bit, never past its end."""
+"""Reads bit syntax as H.264, H.265 and AAC have it: bit by bit, never past the end."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ class Unreadable(ValueError):
 
 
 class BitReader:
-    """Over one NAL unit's payload (after its header). Every read that passes the end raises Unreadable."""
+    """Every read that passes the end raises Unreadable."""
 
-    def __init__(self, payload: bytes) -> None:
-        rbsp = unescape(payload[:_MAX_BYTES])
+    def __init__(self, rbsp: bytes) -> None:
+        """rbsp: without emulation bytes; `of_nal` takes them out."""
+        rbsp = rbsp[:_MAX_BYTES]
         self._value = int.from_bytes(rbsp, "big")
         self._left = 8 * len(rbsp)
+
+    @classmethod
+    def of_nal(cls, payload: bytes) -> BitReader:
+        """Over a NAL unit's payload, what follows its header."""
+        return cls(unescape(payload[:_MAX_BYTES]))
 
     def u(self, bits: int) -> int:
         """Unsigned, fixed length."""

@@ -42,7 +42,7 @@ class Sps:
 
 def parse_h264_sps(nal: bytes) -> Sps:
     """From a whole NAL unit of type 7, header included."""
-    bits = BitReader(nal[1:])
+    bits = BitReader.of_nal(nal[1:])
     profile = bits.u(8)
     bits.u(16)  # constraint flags, level
     bits.ue()
@@ -80,7 +80,7 @@ def parse_h264_sps(nal: bytes) -> Sps:
 
 def parse_h265_sps(nal: bytes) -> Sps:
     """From a whole NAL unit of type 33, its two-byte header included."""
-    bits = BitReader(nal[2:])
+    bits = BitReader.of_nal(nal[2:])
     bits.u(4)  # vps id
     layers = bits.u(3) + 1
     nesting = bits.flag()
@@ -139,7 +139,7 @@ def h265_general_profile(nal: bytes) -> bytes:
 def h264_set_id(nal: bytes, *, is_sps: bool) -> int:
     """seq_parameter_set_id or pic_parameter_set_id; -1 where unreadable."""
     try:
-        return BitReader(nal[4:16] if is_sps else nal[1:16]).ue()
+        return BitReader.of_nal(nal[4:16] if is_sps else nal[1:16]).ue()
     except Unreadable:
         return -1
 
@@ -149,7 +149,7 @@ def h265_set_id(nal: bytes, *, is_vps: bool, is_sps: bool) -> int:
     if is_vps:
         return nal[2] >> 4
     try:
-        bits = BitReader(nal[2:256])
+        bits = BitReader.of_nal(nal[2:256])
         if is_sps:
             bits.u(4)
             layers = bits.u(3) + 1

@@ -1,0 +1,31 @@
+"""AAC frames with their own headers (ISO/IEC 14496-3 annex 1.A.3.2), which some cameras put into RTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from simpang_buffer.media.bits import Unreadable
+
+_HEADER_BYTES, _CRC_BYTES = 7, 2
+_MAX_FRAMES = 64
+
+
+def is_adts(data: bytes | memoryview) -> bool:
+    """Whether a frame begins with the ADTS sync word, layer 0."""
+    return len(data) >= 2 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0
+
+
+def split_adts(data: bytes) -> Iterator[bytes]:
+    """The frames without their headers, at most 64. Raises Unreadable at the first that is not whole."""
+    at = 0
+    for _ in range(_MAX_FRAMES):
+        if at == len(data):
+            return
+        if not is_adts(data[at : at + 2]) or at + _HEADER_BYTES > len(data):
+            raise Unreadable("no ADTS header")
+        head_bytes = _HEADER_BYTES + (0 if data[at + 1] & 1 else _CRC_BYTES)
+        size = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
+        if size <= head_bytes or at + size > len(data):
+            raise Unreadable("ADTS frame is cut short")
+        yield data[at + head_bytes : at + size]
+        at += size

@@ -1,0 +1,201 @@
+"""The time of one run: RTP stamps of pictures and sound to decode times from its start, and those to UTC.
+
+Decode time 0 is where the first key picture is decoded. Durations are the camera's own. UTC is anchored once, by
+a sender report where it agrees with the arrivals, else by the arrivals; pictures and sound are anchored each by
+itself, so that they fit (QUIRKS 9.3). Pure: arrivals are arguments.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from simpang_buffer.media.access_units import Picture
+from simpang_buffer.media.audio import AudioFrame
+from simpang_buffer.media.decode_order import DecodeOrder, Ordered
+from simpang_buffer.media.drift import Drift
+from simpang_buffer.media.sound_time import SoundTime
+from simpang_buffer.media.stamps import Stamps, signed
+from simpang_buffer.model import VIDEO_TIMESCALE, AccessUnit, AnchorSource, VideoFormat
+
+# The gateway's clock is the site's: a sender report takes the delay on the way out of it, and is not believed
+# where the camera's clock is plainly another one (10.1: cameras that say 1970, or local time).
+BELIEVABLE_US = 5_000_000
+# A report about a stamp so far from the pictures is about another stream (Tapo C320WS).
+_REPORT_REACH_S = 30
+# Sound and pictures arrive about when they were made; a report that parts them by more is wrong.
+_BELIEVABLE_SOUND_US = 1_000_000
+# Sound waits so long for sender reports of both tracks; nearly all cameras send the first ones at once.
+_SOUND_WAITS_US = 500_000
+# Sound is moved for a late report only where one hears it.
+_AUDIBLE_US = 250_000
+_MAX_WAITING_SOUND = 128
+
+
+class DatedPicture(NamedTuple):
+    """format: Picture.format, which key pictures carry."""
+
+    unit: AccessUnit
+    format: VideoFormat | None
+
+
+class RunClock:
+    """Dates one run. Pictures before the first key picture with parameter sets are not part of it."""
+
+    def __init__(self, video_clock_rate: int = VIDEO_TIMESCALE, sound: tuple[int, int] | None = None) -> None:
+        """sound: the RTP clock rate of the sound's track, and its format's timescale."""
+        self._video_rate = video_clock_rate
+        self._stamps = Stamps(video_clock_rate)
+        self._order: DecodeOrder[tuple[Picture, int]] | None = None
+        self._first_stamp = 0
+        self._first_arrival_us = 0
+        # UTC of the first picture by arrivals: the least delayed of all counts.
+        self._arrival_base_us = 0
+        self._drift = Drift()
+        self._anchor: tuple[int, AnchorSource] | None = None
+        # The newest sender report of each track: (UTC, stamp).
+        self._video_report: tuple[int, int] | None = None
+        self._sound_report: tuple[int, int] | None = None
+        self._sound_rates = sound
+        self._sound = SoundTime(*sound) if sound else None
+        self._waiting_sound: deque[tuple[AudioFrame, int]] = deque(maxlen=_MAX_WAITING_SOUND)
+        self._aligned: AnchorSource | None = None
+
+    @property
+    def jumped(self) -> bool:
+        """The camera's stamps have started over, or leapt for good: begin a new run at the next key picture.
+
+        Until then pictures are dated by their arrival.
+        """
+        return self._stamps.jumped
+
+    @property
+    def restamped(self) -> int:
+        """Pictures whose stamps could not be believed."""
+        return self._stamps.restamped
+
+    def report(self, *, video: bool, ntp_us: int, rtp_time: int) -> None:
+        """A sender report (RFC 3550 section 6.4.1): ntp_us is UTC by the camera's clock."""
+        if video:
+            self._video_report = ntp_us, rtp_time
+        else:
+            self._sound_report = ntp_us, rtp_time
+
+    def picture(self, picture: Picture, arrival_us: int, reorder: int | None = None) -> list[DatedPicture]:
+        """The pictures that can be dated now, in the order sent: mostly this one.
+
+        reorder: VideoDepacketizer.reorder. Of a stream that may reorder the first 5 pictures are held back.
+        """
+        if self._order is None:
+            if not picture.key or picture.format is None:
+                return []
+            self._order = DecodeOrder(reorder, VIDEO_TIMESCALE)
+            self._first_stamp, self._first_arrival_us = picture.rtp_time, arrival_us
+            self._arrival_base_us = arrival_us
+        ticks = self._stamps.place(picture.rtp_time, arrival_us, reordered=self._order.reorders)
+        pts = ticks * VIDEO_TIMESCALE // self._video_rate
+        self._arrival_base_us = min(self._arrival_base_us, arrival_us - _us(pts, VIDEO_TIMESCALE))
+        self._drift.observe(_us(pts, VIDEO_TIMESCALE), arrival_us)
+        return [_dated(ordered) for ordered in self._order.push(pts, (picture, arrival_us))]
+
+    def sound(self, frame: AudioFrame, arrival_us: int) -> list[AccessUnit]:
+        """The audio frames that can be dated now; waits at most half a second for sender reports."""
+        if self._sound is None:
+            return []
+        self._waiting_sound.append((frame, arrival_us))
+        self._align(frame, arrival_us)
+        if self._aligned is None:
+            return []
+        units = []
+        while self._waiting_sound:
+            waiting, came_us = self._waiting_sound.popleft()
+            dts = self._sound.place(waiting.rtp_time, waiting.samples, came_us)
+            if dts is not None:
+                units.append(AccessUnit(False, dts, 0, True, waiting.data, came_us))
+        return units
+
+    def flush(self) -> list[DatedPicture]:
+        """At the end of the run: pictures still held back."""
+        return [_dated(ordered) for ordered in self._order.flush()] if self._order else []
+
+    def anchor(self) -> tuple[int, AnchorSource]:
+        """UTC of decode time 0, in microseconds, and where it is from.
+
+        Fixed when first asked, which is best done about a second into the run: by then reports have come.
+        """
+        if self._anchor is None:
+            lead_us = _us(self._order.lead, VIDEO_TIMESCALE) if self._order else 0
+            reported = self._reported_base_us()
+            if reported is not None and abs(reported - self._arrival_base_us) <= BELIEVABLE_US:
+                self._anchor = reported - lead_us, AnchorSource.RTCP
+            else:
+                self._anchor = self._arrival_base_us - lead_us, AnchorSource.ARRIVAL
+        return self._anchor
+
+    def wall_us(self, ticks: int) -> int:
+        """UTC of a moment of the run (video ticks), led by the arrivals where the camera's clock drifts.
+
+        Asked for rising moments it never goes back, as long as they are not older than half a minute.
+        """
+        run_us = _us(ticks, VIDEO_TIMESCALE)
+        return self.anchor()[0] + run_us + self._drift.correction_us(run_us)
+
+    def _reported_base_us(self) -> int | None:
+        """UTC of the first picture by the camera's clock."""
+        if self._video_report is None:
+            return None
+        ntp_us, stamp = self._video_report
+        since_first = signed(stamp - self._first_stamp)
+        newest = signed(self._stamps.newest_stamp - self._first_stamp)
+        if abs(since_first - newest) > _REPORT_REACH_S * self._video_rate:
+            return None
+        return ntp_us - _us(since_first, self._video_rate)
+
+    def _align(self, frame: AudioFrame, arrival_us: int) -> None:
+        """Says where in the run the sound's stamps stand: by reports if believable, else by arrival."""
+        sound, rates, order = self._sound, self._sound_rates, self._order
+        if sound is None or rates is None or order is None or not order.settled:
+            return
+        if self._aligned is AnchorSource.RTCP:
+            return
+        clock_rate, timescale = rates
+        lead_us = _us(order.lead, VIDEO_TIMESCALE)
+        if self._aligned is None:
+            frame, first_arrival_us = self._waiting_sound[0]
+            by_arrival_us = first_arrival_us - _us(frame.samples, timescale) - self._arrival_base_us
+        else:
+            # Dated by arrival so far: a report may still put it right.
+            by_arrival_us = _us(sound.ticks(frame.rtp_time), timescale) - lead_us
+        by_report_us = self._reported_offset_us(frame.rtp_time, clock_rate)
+        if by_report_us is not None and abs(by_report_us - by_arrival_us) <= _BELIEVABLE_SOUND_US:
+            if self._aligned is None or abs(by_report_us - by_arrival_us) > _AUDIBLE_US:
+                sound.align(frame.rtp_time, _ticks(by_report_us + lead_us, timescale), arrival_us)
+            self._aligned = AnchorSource.RTCP
+        elif self._aligned is None and arrival_us - self._first_arrival_us >= _SOUND_WAITS_US:
+            sound.align(frame.rtp_time, _ticks(by_arrival_us + lead_us, timescale), arrival_us)
+            self._aligned = AnchorSource.ARRIVAL
+
+    def _reported_offset_us(self, stamp: int, clock_rate: int) -> int | None:
+        """How long after the first picture this sound was made, by the camera's clock."""
+        base_us = self._reported_base_us()
+        if base_us is None or self._sound_report is None:
+            return None
+        ntp_us, reported = self._sound_report
+        since_report = signed(stamp - reported)
+        if abs(since_report) > _REPORT_REACH_S * clock_rate:
+            return None
+        return ntp_us + _us(since_report, clock_rate) - base_us
+
+
+def _dated(ordered: Ordered[tuple[Picture, int]]) -> DatedPicture:
+    picture, arrival_us = ordered.item
+    unit = AccessUnit(True, ordered.dts, ordered.pts - ordered.dts, picture.key, picture.data, arrival_us)
+    return DatedPicture(unit, picture.format)
+
+
+def _us(ticks: int, rate: int) -> int:
+    return ticks * 1_000_000 // rate
+
+
+def _ticks(us: int, rate: int) -> int:
+    return us * rate // 1_000_000
