@@ -14,7 +14,7 @@ from simpang.web.problems import problems_middleware
 from simpang.web.routes import ROUTES
 
 if TYPE_CHECKING:
-    from simpang.app import Gateway
+    from simpang.gateway import Gateway
 
 # The largest thing anybody sends is the wish for a job.
 MOST_BODY_BYTES = 64 * 1024

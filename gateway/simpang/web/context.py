@@ -15,8 +15,8 @@ from simpang.web.times import parse_time
 from simpang_buffer.model import StreamKey
 
 if TYPE_CHECKING:
-    # Only for its type: app.py imports this package to serve it.
-    from simpang.app import Gateway
+    # Only for its type: gateway.py names what this package offers.
+    from simpang.gateway import Gateway
     from simpang.roster.view import Camera
 
 GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway")

@@ -11,23 +11,21 @@ import errno
 import logging
 import os
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from simpang.web.application import make_app
-from simpang.web.certificate import own_certificate, tls_context
-from simpang.web.page import FINGERPRINT
+from simpang.web.certificate import Certificate, own_certificate, tls_context
+from simpang.web.page import HTTPS, Https
 
 if TYPE_CHECKING:
-    from simpang.app import Gateway
     from simpang.config.values import Listen
+    from simpang.gateway import Gateway
 
 _log = logging.getLogger(__name__)
 
@@ -63,63 +61,70 @@ async def serve(gateway: Gateway, ready: Callable[[Listening], None] | None = No
 
 
 @contextlib.asynccontextmanager
-async def listening(gateway: Gateway) -> AsyncIterator[Listening]:
+async def listening(gateway: Gateway, *, head_s: float = HEAD_S) -> AsyncIterator[Listening]:
     """Opens every listener, or none. Leaving closes them; requests get SHUTDOWN_S to end."""
-    web_config = gateway.config.web
-    app = make_app(gateway)
-    doorman = _Doorman()
-    app.middlewares.insert(0, doorman.middleware)
-    tls: ssl.SSLContext | None = None
-    fingerprint = None
-    if web_config.listen:
-        certificate = await asyncio.to_thread(
-            own_certificate,
-            gateway.data / "secrets",
-            gateway.config.site.id,
-            ["127.0.0.1", *(listen.host for listen in web_config.listen)],
-        )
-        tls = await asyncio.to_thread(tls_context, certificate)
-        fingerprint = certificate.fingerprint
-    app[FINGERPRINT] = fingerprint
-    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_S)
-    await runner.setup()
-    assert runner.server is not None
-    doorman.server = runner.server
     async with contextlib.AsyncExitStack() as stack:
+        unix = stack.enter_context(await asyncio.to_thread(_unix_socket, gateway.data / "api.sock"))
+        plain = [stack.enter_context(_tcp_socket(listen)) for listen in gateway.config.web.plain_listen]
+        secure = [stack.enter_context(_tcp_socket(listen)) for listen in gateway.config.web.listen]
+        # In a thread, as all of this that reads files: the daemon's loop records already.
+        app = await asyncio.to_thread(make_app, gateway)
+        certificate = await _certificate(gateway) if secure else None
+        if certificate is not None:
+            app[HTTPS] = Https(secure[0].getsockname()[1], certificate.fingerprint)
+        doorman = _Doorman(head_s)
+        app.middlewares.insert(0, doorman.middleware)
+        runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_S)
+        await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        sockets = contextlib.ExitStack()
-        with sockets:
-            unix = sockets.enter_context(_unix_socket(gateway.data / "api.sock"))
-            plain = [sockets.enter_context(_tcp_socket(listen)) for listen in web_config.plain_listen]
-            secure = [sockets.enter_context(_tcp_socket(listen)) for listen in web_config.listen]
-            loop = asyncio.get_running_loop()
-            servers: list[asyncio.AbstractServer] = [await loop.create_unix_server(doorman.admit, sock=unix)]
-            servers += [await loop.create_server(doorman.admit, sock=sock) for sock in plain]
+        stack.callback(doorman.close)
+        assert runner.server is not None
+        doorman.server = runner.server
+        loop = asyncio.get_running_loop()
+        servers: list[asyncio.AbstractServer] = [await loop.create_unix_server(doorman.admit, sock=unix)]
+        servers += [await loop.create_server(doorman.admit, sock=sock) for sock in plain]
+        if certificate is not None:
+            tls = await asyncio.to_thread(tls_context, certificate)
             servers += [
-                await loop.create_server(doorman.admit, sock=sock, ssl=tls, ssl_handshake_timeout=HEAD_S)
+                await loop.create_server(doorman.admit, sock=sock, ssl=tls, ssl_handshake_timeout=head_s)
                 for sock in secure
             ]
-            for server in servers:
-                stack.callback(server.close)
-            sockets.pop_all()  # the servers own them now
+        for server in servers:
+            stack.callback(server.close)
         yield Listening(
             gateway.data / "api.sock",
             tuple(sock.getsockname()[:2] for sock in plain),
             tuple(sock.getsockname()[:2] for sock in secure),
-            fingerprint,
+            certificate.fingerprint if certificate else None,
         )
+
+
+async def _certificate(gateway: Gateway) -> Certificate:
+    """Raises ListenFailed where it can be neither read nor made."""
+    secrets = gateway.data / "secrets"
+    addresses = ["127.0.0.1", *(listen.host for listen in gateway.config.web.listen)]
+    try:
+        return await asyncio.to_thread(own_certificate, secrets, gateway.config.site.id, addresses)
+    except (OSError, ValueError) as error:
+        raise ListenFailed(
+            f"cannot use the certificate in {secrets}: {error}; "
+            "remove web.pem and web.key there to have new ones made"
+        ) from error
 
 
 class _Doorman:
     """Admits connections: not too many, and none that stays silent. aiohttp limits neither by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, head_s: float) -> None:
         self.server: web.Server | None = None
-        self._heard: WeakSet[asyncio.BaseProtocol] = WeakSet()
+        self._head_s = head_s
+        self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
 
         @web.middleware
         async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
-            self._heard.add(request.protocol)
+            timer = self._silent.pop(request.protocol, None)
+            if timer is not None:
+                timer.cancel()
             return await handler(request)
 
         self.middleware = note
@@ -131,12 +136,16 @@ class _Doorman:
         if len(self.server.connections) >= MOST_CONNECTIONS:
             loop.call_soon(_abort, protocol)
         else:
-            loop.call_later(HEAD_S, self._expel, protocol)
+            self._silent[protocol] = loop.call_later(self._head_s, self._expel, protocol)
         return protocol
 
+    def close(self) -> None:
+        for timer in self._silent.values():
+            timer.cancel()
+
     def _expel(self, protocol: web.RequestHandler) -> None:
-        if protocol not in self._heard:
-            _abort(protocol)
+        del self._silent[protocol]
+        _abort(protocol)
 
 
 def _abort(protocol: web.RequestHandler) -> None:

@@ -74,7 +74,8 @@ async def _serve(request: web.Request, key: StreamKey, feed: LiveFeed) -> web.We
 
 async def close_all(app: web.Application) -> None:
     """on_shutdown: viewers are told that the gateway goes away, so that stopping does not wait for them."""
-    for socket in list(app[SOCKETS]):
+    sockets: set[web.WebSocketResponse] = app[SOCKETS]
+    for socket in list(sockets):
         with contextlib.suppress(ConnectionError, RuntimeError):
             await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the gateway stops")
 

@@ -19,14 +19,21 @@ from simpang.web.problems import Problem
 from simpang.web.roles import Role
 from simpang.web.site import health_answer, sign_in, site_answer
 
-# SHA-256 of the TLS certificate, as browsers show it; None where there is no TLS listener.
-FINGERPRINT: web.AppKey[str | None] = web.AppKey("fingerprint")
 PAGE: web.AppKey[Page] = web.AppKey("page")
+HTTPS: web.AppKey[Https] = web.AppKey("https")
 
 _HERE = Path(__file__).parent
 _MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 # The address changes with the content, so what is cached is right for ever.
 _FOR_EVER = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class Https:
+    """The TLS listener, if there is one. fingerprint: SHA-256 of its certificate, as browsers show it."""
+
+    port: int
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,7 @@ async def get_static(request: web.Request) -> web.Response:
 
 
 def _enter(request: web.Request, token: str) -> web.StreamResponse:
-    response = web.HTTPSeeOther("/")
+    response = web.Response(status=303, headers={hdrs.LOCATION: "/"})
     if not sign_in(request, response, token):
         if request[CALLER] >= Role.VIEWER:
             return response  # the link was clicked twice
@@ -110,15 +117,15 @@ def _enter(request: web.Request, token: str) -> web.StreamResponse:
 
 def _state(request: web.Request) -> dict[str, Any]:
     gateway = gateway_of(request)
-    port = gateway.config.web.listen[0].port if gateway.config.web.listen else None
+    https = request.app.get(HTTPS)
     host = request.url.host or ""
     return {
         "site": _site_name(request),
         "severity": health_answer(gateway).severity,
         "cameras": len(gateway.roster.cameras()),
         "recording": sum(camera.state == "recording" for camera in gateway.roster.cameras()),
-        "fingerprint": request.app.get(FINGERPRINT),
-        "https": f"https://{f'[{host}]' if ':' in host else host}:{port}/" if port else None,
+        "fingerprint": https.fingerprint if https else None,
+        "https": f"https://{f'[{host}]' if ':' in host else host}:{https.port}/" if https else None,
         "now_us": now_us(),
     }
 

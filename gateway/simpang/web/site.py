@@ -18,7 +18,7 @@ from simpang.web.sessions import LINK_S, LONGEST_S
 from simpang.web.times import format_time
 
 if TYPE_CHECKING:
-    from simpang.app import Gateway
+    from simpang.gateway import Gateway
 
 # A camera has written lately when its last fragment is younger than this (the contract of /readyz).
 READY_US = 10_000_000
