@@ -2,68 +2,177 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from simpang.clock import Clock
-from simpang.health import Health
-from simpang.roster.view import Camera
+from simpang import data_folder
+from simpang.assembly import Assembly, Opened, assemble
+from simpang.config.boot import Boot, keep_last_good
+from simpang.config.faults import Fault
+from simpang.config.secrets import Secrets, secret_faults, secret_folders
+from simpang.config.values import Listen
+from simpang.gateway import Gateway
+from simpang.jobs.gateway_key import load_gateway_key
+from simpang.lock import hold_lock
+from simpang.logs.redaction import Redaction
+from simpang.notify import Notifier
+from simpang.state.database import open_state
+from simpang.web.links import page_address, page_link
+from simpang.web.listeners import ListenFailed, Listening, listening, serve
+from simpang.web.roles import Role
+from simpang_buffer.index.adoption import adopt
+from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.model import GapReason
 
-if TYPE_CHECKING:
-    # Only for their types: each of these brings a library that takes long to import.
-    from simpang.config.model import Config
-    from simpang.jobs.jobs import Jobs
-    from simpang.roster.roster import Roster
-    from simpang.state.database import State
-    from simpang.web.sessions import Sessions
-    from simpang_buffer.index.index import Index
-    from simpang_buffer.recording.pool import RecorderPool
+__all__ = ["Gateway", "Surroundings", "run"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Gateway:
-    """All that is open while the daemon runs: what the page, the API and the jobs work with.
+class Surroundings:
+    """What the daemon finds around it. say: prints to the person who started it, never to a log."""
 
-    data: absolute. started_us: UTC. health(now_us) and clock() read what is known and never wait.
-    gateway_key: the gateway's public key, base64url Ed25519, by which its manifests are verified.
+    redaction: Redaction
+    environment: Mapping[str, str]
+    say: Callable[[str], None]
+
+    @property
+    def service(self) -> bool:
+        """Whether a service manager started us: nobody reads then, and recording comes first."""
+        return "INVOCATION_ID" in self.environment
+
+
+async def run(boot: Boot, around: Surroundings, stop: asyncio.Event) -> None:
+    """The daemon, until `stop` is set.
+
+    Raises FolderUnusable, LockHeld, ListenFailed, StateError, StorageError or OSError when it cannot start;
+    each says what, which one, and what to do.
     """
-
-    config: Config
-    data: Path
-    index: Index
-    state: State
-    pool: RecorderPool
-    roster: Roster
-    jobs: Jobs
-    sessions: Sessions
-    started_us: int
-    version: str
-    gateway_key: str | None
-    health: Callable[[int], Health]
-    clock: Callable[[], Clock]
-
-    def gap_reason(self, camera: Camera) -> GapReason:
-        """Why a camera's footage ends where it does now, for a gap that is still open."""
-        return gap_reason(camera)
+    try:
+        await _run(boot, around, stop)
+    except ExceptionGroup as group:
+        # A task group wraps what its own body raised, and nothing else gets out of it: parts are supervised.
+        raise group.exceptions[0] from None
 
 
-# What a camera reason means for the timeline, where the two lists differ.
-_GAP_OF = {
-    "unreachable": GapReason.UNREACHABLE,
-    "moved": GapReason.UNREACHABLE,
-    "timeout": GapReason.TIMEOUT,
-    "auth": GapReason.AUTH,
-    "locked": GapReason.AUTH,
-    "clock": GapReason.AUTH,
-    "disk-full": GapReason.DISK_FULL,
-    "disk-error": GapReason.DISK_ERROR,
-}
+async def _run(boot: Boot, around: Surroundings, stop: asyncio.Event) -> None:
+    notifier = Notifier(around.environment)
+    data = boot.data
+    await asyncio.to_thread(data_folder.prepare, data)
+    async with (
+        hold_lock(data / "lock") as lock,
+        open_index(data / "index.db") as index,
+        open_state(data / "state.db") as state,
+        asyncio.TaskGroup() as group,
+    ):
+        await _adopt(data / "media", index)
+        previous_end = await _previous_end(index)
+        secrets, faults = await asyncio.to_thread(_secrets, boot, around)
+        key = await asyncio.to_thread(load_gateway_key, data / "secrets")
+        opened = Opened(index, state, lock, secrets, faults, key, previous_end)
+        assembly = assemble(boot, opened, around.redaction)
+        await asyncio.to_thread(keep_last_good, boot)
+
+        tasks = _start(assembly, notifier, group)
+        async with _serving(assembly, group, tasks, around):
+            notifier.ready(f"site {boot.config.site.id}")
+            await stop.wait()
+            notifier.stopping()
+            logger.info("stopping")
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await index.set_meta("stopped", "clean")
 
 
-def gap_reason(camera: Camera) -> GapReason:
-    if camera.state == "disabled":
-        return GapReason.DISABLED
-    return _GAP_OF.get(camera.reason or "unreachable", GapReason.UNREACHABLE)
+async def _adopt(media: Path, index: Index) -> None:
+    """Takes in what the last run left open, before anybody writes again."""
+    report = await adopt(media, index)
+    if report.adopted or report.removed:
+        logger.info("took in %d files, removed %d empty ones", len(report.adopted), len(report.removed))
+    for problem in report.problems:
+        logger.warning("%s could not be taken in: %s", problem.path, problem.words)
+
+
+async def _previous_end(index: Index) -> GapReason:
+    """Why recording stopped before this start: the power went if the machine has booted since and nobody
+    had stopped us."""
+    boot_id = (await asyncio.to_thread(Path("/proc/sys/kernel/random/boot_id").read_text)).strip()
+    before, stopped = await index.meta("boot_id"), await index.meta("stopped")
+    await index.set_meta("boot_id", boot_id)
+    await index.set_meta("stopped", "no")
+    crashed = before is not None and stopped != "clean"
+    return GapReason.POWER if crashed and before != boot_id else GapReason.RESTART
+
+
+def _secrets(boot: Boot, around: Surroundings) -> tuple[Secrets, list[Fault]]:
+    credentials = around.environment.get("CREDENTIALS_DIRECTORY")
+    secrets = Secrets(
+        secret_folders(boot.data, boot.file),
+        credentials=Path(credentials) if credentials else None,
+        on_read=around.redaction.add,
+    )
+    faults = secret_faults(boot.config, boot.text, boot.file, secrets)
+    for fault in (*boot.faults, *faults):
+        logger.warning("%s", fault)
+    if boot.faults:
+        logger.warning("%s is faulty: the last good configuration runs", boot.file)
+    return secrets, faults
+
+
+def _start(assembly: Assembly, notifier: Notifier, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+    """Every part runs by itself, under its name; one that fails is started again and stops no other."""
+    gateway, keep = assembly.gateway, assembly.supervisor.keep_running
+    parts = {
+        "recorders": gateway.pool.run,
+        "roster": gateway.roster.run,
+        "retention": assembly.retention.run,
+        "jobs": gateway.jobs.run,
+    }
+    if assembly.discovery is not None:
+        parts["discovery"] = assembly.discovery.run_once
+    tasks = [group.create_task(keep(name, run_part), name=name) for name, run_part in parts.items()]
+    tasks.append(group.create_task(notifier.keep_watchdog(), name="watchdog"))
+    return tasks
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    assembly: Assembly, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]], around: Surroundings
+) -> AsyncIterator[None]:
+    """The page and the API. An address that cannot be had ends a start by hand, where somebody reads why;
+    under a service manager recording goes on and the address is tried again."""
+    gateway = assembly.gateway
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            opened = await stack.enter_async_context(listening(gateway))
+        except ListenFailed:
+            if not around.service:
+                raise
+            again = partial(serve, gateway, partial(_announce, gateway, around))
+            tasks.append(group.create_task(assembly.supervisor.keep_running("web", again), name="web"))
+        else:
+            _announce(gateway, around, opened)
+        yield
+
+
+def _announce(gateway: Gateway, around: Surroundings, opened: Listening) -> None:
+    """Prints the link to the page as notebook servers do; not where what is printed ends in a log."""
+    web = gateway.config.web.model_copy(
+        update={
+            "listen": tuple(Listen(*address) for address in opened.tls),
+            "plain_listen": tuple(Listen(*address) for address in opened.plain),
+        }
+    )
+    logger.info("the page is at %s; `simpang link` prints a link that signs in", page_address(web))
+    if not around.service:
+        token = gateway.sessions.mint(Role.INSTALLER, time.monotonic())
+        around.redaction.add(token)
+        around.say(f"Page: {page_link(web, token)}")

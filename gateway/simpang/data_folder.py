@@ -15,15 +15,20 @@ class FolderUnusable(Exception):
 
 
 def prepare(data: Path) -> None:
-    """DATA, DATA/media and DATA/secrets (0700), writable and with room. Raises FolderUnusable."""
+    """DATA, DATA/media and DATA/secrets (0700), writable and with room. Raises FolderUnusable.
+
+    Where there is footage already, a full disk is no reason to refuse: eviction makes room.
+    """
+    evictable = (data / "index.db").exists()
     for folder, mode in ((data, 0o750), (data / "media", 0o750), (data / "secrets", 0o700)):
         try:
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
             _write_probe(folder)
         except OSError as error:
-            raise FolderUnusable(f"{folder}: {_why(error)}") from error
+            if not (evictable and error.errno == errno.ENOSPC):
+                raise FolderUnusable(f"{folder}: {_why(error)}") from error
     free_bytes = free(data)
-    if free_bytes < LEAST_FREE_BYTES:
+    if not evictable and free_bytes < LEAST_FREE_BYTES:
         raise FolderUnusable(
             f"{data}: its disk is full ({free_bytes // 10**6} MB free); free at least "
             f"{LEAST_FREE_BYTES // 10**6} MB, or name a folder on another disk with --data"
@@ -43,7 +48,7 @@ def total(data: Path) -> int:
 
 
 def _write_probe(folder: Path) -> None:
-    # The mode alone does not tell: a read-only mount, a full disk or a quota shows only when something is written.
+    # The mode alone does not tell: a read-only mount or a quota shows only when something is written.
     probe = folder / ".write-probe"
     try:
         with probe.open("wb") as opened:

@@ -1,7 +1,7 @@
 """One gateway per data folder: a flock on DATA/lock that the recorder processes inherit.
 
-The lock belongs to the open file and not to a process, so after a SIGKILL of the daemon it is held until its last
-recorder has closed its files and gone; only then may another daemon adopt them.
+The lock belongs to the open file and not to a process, so after a SIGKILL of the daemon it is held until its
+last recorder has closed its files and gone; only then may another daemon adopt them.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _POLL_S = 0.05
 
 
 class LockHeld(Exception):
-    """Another gateway works in this folder, or the recorders of one that died do not end. str() says which."""
+    """Another gateway works in this folder, or the recorders of one that died do not end. str() says it."""
 
 
 @contextlib.asynccontextmanager
 async def hold_lock(path: Path, *, wait_s: float = WAIT_S) -> AsyncIterator[int]:
-    """The lock's descriptor, to be passed on to the recorders. Waits for orphans; raises LockHeld, OSError."""
+    """The lock's descriptor, to be passed on to recorders. Waits for orphans; raises LockHeld, OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         await _acquire(descriptor, path, wait_s)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid()}).encode(), 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "began": _began(os.getpid())}).encode(), 0)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -44,34 +44,37 @@ async def _acquire(descriptor: int, path: Path, wait_s: float) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = _holder(descriptor)
-            alive = holder is not None and _alive(holder)
-            if alive and holder != os.getpid():
+            if holder.get("began") is not None and holder["began"] == _began(holder.get("pid")):
                 raise LockHeld(
-                    f"{path.parent} is in use by the gateway with process id {holder}; stop that one "
+                    f"{path.parent} is in use by the gateway with process id {holder['pid']}; stop that one "
                     "(systemctl stop simpang, or Ctrl-C where it runs) or name another folder with --data"
                 ) from None
             if time.monotonic() >= deadline_s:
                 raise LockHeld(
-                    f"{path} is still locked by recorders of a gateway that died "
-                    f"(process {holder or 'unknown'}); `fuser {path}` names them, kill those"
+                    f"{path} is still held by recorders of a gateway that died "
+                    f"(process id {holder.get('pid', 'unknown')}); `fuser -v {path}` names them: kill those"
                 ) from None
             await asyncio.sleep(_POLL_S)
         else:
             return
 
 
-def _holder(descriptor: int) -> int | None:
+def _holder(descriptor: int) -> dict[str, object]:
+    """What the last holder wrote; empty where it is not readable."""
     try:
-        pid = json.loads(os.pread(descriptor, 256, 0))["pid"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return pid if isinstance(pid, int) else None
+        said = json.loads(os.pread(descriptor, 256, 0))
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
-def _alive(pid: int) -> bool:
-    """Whether the process exists and is not a zombie that only waits for its parent to look."""
+def _began(pid: object) -> str | None:
+    """When the process began, in ticks since boot: process ids are used again, pairs of the two are not.
+
+    None where there is no such process, or only a zombie whose parent has not looked yet. proc(5), field 22.
+    """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
-        return False
-    return stat.rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"])
+        return None
+    return None if fields[0] in (b"Z", b"X") else fields[19].decode()

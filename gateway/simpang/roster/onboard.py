@@ -1,4 +1,4 @@
-"""Asks one camera who it is and where its streams are. Raises OnvifError, with one reason of a closed list."""
+"""Asks one camera who it is and where its streams are. Errors: OnvifError, with its reason."""
 
 from __future__ import annotations
 

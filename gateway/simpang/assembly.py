@@ -1,0 +1,207 @@
+"""Puts the gateway together from what has been opened. Nothing runs yet."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import simpang
+from simpang import data_folder
+from simpang.clock import read_clock
+from simpang.config.boot import Boot
+from simpang.config.faults import Fault
+from simpang.config.model import Config
+from simpang.config.secrets import Secrets
+from simpang.gateway import Gateway
+from simpang.health import Disk, Health, Knowledge, health
+from simpang.jobs.footage import Plan
+from simpang.jobs.gateway_key import GatewayKey
+from simpang.jobs.jobs import Jobs
+from simpang.jobs.manifest import Circumstances
+from simpang.jobs.model import Job
+from simpang.logs.redaction import Redaction
+from simpang.roster.known import KnownCameras
+from simpang.roster.plan import Wanted
+from simpang.roster.roster import Roster
+from simpang.roster.sign_in import credentials, own_listeners, uri_policy
+from simpang.roster.view import Camera
+from simpang.state.database import State
+from simpang.supervise import Supervisor
+from simpang.web.sessions import Sessions
+from simpang_buffer.index.index import Index
+from simpang_buffer.index.retention import Limits, Retention
+from simpang_buffer.model import GapReason
+from simpang_buffer.recording.pool import RecorderPool
+from simpang_onvif.device import Credentials
+from simpang_onvif.discovery import Discovery
+from simpang_onvif.uri_policy import UriPolicy
+
+# A recorder process carries so many cameras with room to spare; larger sites get one process per core.
+CAMERAS_PER_PROCESS = 8
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What assemble needs open. lock: inherited by the recorders. previous_end: why recording stopped."""
+
+    index: Index
+    state: State
+    lock: int
+    secrets: Secrets
+    secret_faults: Sequence[Fault]
+    key: GatewayKey
+    previous_end: GapReason
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The gateway, and the parts of it that only have to be kept running."""
+
+    gateway: Gateway
+    discovery: Discovery | None
+    retention: Retention
+    supervisor: Supervisor
+
+
+def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
+    """Every part knows those it needs and no others."""
+    config, data, index = boot.config, boot.data, opened.index
+    supervisor = Supervisor()
+    retention = Retention(
+        index, partial(_limits, config), now_us=now_us, clock_trusted=lambda: read_clock().trusted
+    )
+    pool = RecorderPool(
+        data / "media",
+        config.site.id,
+        index,
+        processes=recorder_processes(len(config.camera), os.cpu_count() or 1),
+        segment_s=config.buffer.segment_s,
+        flush_s=config.buffer.flush_s,
+        inherit_fds=(opened.lock,),
+        previous_end=opened.previous_end,
+        on_disk_full=retention.request_space,
+    )
+    discovery = None
+    if config.discovery.enabled:
+        discovery = Discovery(interfaces=config.discovery.interfaces, every_s=config.discovery.every_s)
+    own = own_listeners((*config.web.listen, *config.web.plain_listen))
+
+    def sign_in(wanted: Wanted) -> Credentials | None:
+        return credentials(wanted, opened.secrets, redaction)
+
+    def policy(wanted: Wanted) -> UriPolicy:
+        return uri_policy(wanted, config, own)
+
+    roster = Roster(
+        config,
+        known=KnownCameras(opened.state),
+        pool=pool,
+        index=index,
+        finder=discovery,
+        supervisor=supervisor,
+        credentials=sign_in,
+        policy=policy,
+        now_us=now_us,
+    )
+
+    def circumstances(job: Job, plan: Plan) -> Circumstances:
+        return _circumstances(config.site.id, opened.key, roster.camera(job.request.camera))
+
+    jobs = Jobs(
+        config,
+        boot.file.absolute().parent,
+        state=opened.state,
+        index=index,
+        tails=pool.tail,
+        secrets=opened.secrets,
+        key=opened.key,
+        circumstances=circumstances,
+        supervisor=supervisor,
+        hold_bytes=lambda: int(data_folder.total(data) * config.buffer.hold_max_percent / 100),
+    )
+    started_us = now_us()
+
+    def judge(at_us: int) -> Health:
+        known = Knowledge(
+            cameras=roster.cameras(),
+            devices=roster.devices(),
+            where_looked=roster.where_looked(),
+            discovery=config.discovery.enabled,
+            disk=_disk(boot),
+            clock=read_clock(),
+            config_file=boot.file,
+            config_faults=boot.faults,
+            secret_faults=opened.secret_faults,
+            troubles=supervisor.troubles(),
+            started_us=started_us,
+        )
+        return health(known, at_us)
+
+    gateway = Gateway(
+        config=config,
+        data=data,
+        index=index,
+        state=opened.state,
+        pool=pool,
+        roster=roster,
+        jobs=jobs,
+        sessions=Sessions(),
+        started_us=started_us,
+        version=simpang.__version__,
+        gateway_key=opened.key.public_text,
+        health=judge,
+        clock=read_clock,
+    )
+    return Assembly(gateway, discovery, retention, supervisor)
+
+
+def recorder_processes(cameras: int, cores: int) -> int:
+    """How many recorder processes a site needs: one, or more for many cameras, at most one per core."""
+    return max(1, min(cores, -(-cameras // CAMERAS_PER_PROCESS)))
+
+
+def now_us() -> int:
+    """Wall time; everything below this level gets it as an argument."""
+    return time.time_ns() // 1000
+
+
+def _limits(config: Config, total_bytes: int) -> Limits:
+    return Limits(
+        max_bytes=config.buffer.max_bytes.of(total_bytes),
+        min_free_bytes=config.buffer.min_free.of(total_bytes),
+        max_days=config.buffer.max_days,
+    )
+
+
+def _disk(boot: Boot) -> Disk:
+    total_bytes = data_folder.total(boot.data)
+    return Disk(
+        path=boot.data,
+        free_bytes=data_folder.free(boot.data),
+        total_bytes=total_bytes,
+        min_free_bytes=boot.config.buffer.min_free.of(total_bytes),
+    )
+
+
+def _circumstances(site: str, key: GatewayKey, camera: Camera | None) -> Circumstances:
+    """What a manifest says of the camera and of the time."""
+    clock = read_clock()
+    device: dict[str, str] = {}
+    offset_us = None
+    if camera is not None:
+        facts = camera.device
+        given = {"make": facts.make, "model": facts.model, "firmware": facts.firmware, "serial": facts.serial}
+        device = {name: value for name, value in given.items() if value is not None}
+        if camera.clock_offset_s is not None:
+            offset_us = round(camera.clock_offset_s * 1_000_000)
+    return Circumstances(
+        site=site,
+        gateway_key=key.public_text,
+        device=device,
+        clock_trusted=clock.trusted,
+        clock_offset_us=offset_us,
+        clock_source=clock.source,
+    )
