@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import shutil
 import socket
-from collections.abc import AsyncIterator
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-import aiohttp
+from simpang.store.sigv4 import EMPTY_SHA256, StoreKeys, sign
 
 WEED = Path(__file__).parent.parent / ".peers" / "seaweedfs" / "bin" / "weed"
 ACCESS_KEY = "simpang-access"
@@ -24,58 +27,54 @@ class SeaweedFs:
     bucket: str
 
 
-@contextlib.asynccontextmanager
-async def seaweedfs(folder: Path, bucket: str = "cctv") -> AsyncIterator[SeaweedFs]:
+@contextlib.contextmanager
+def seaweedfs(folder: Path, bucket: str = "cctv") -> Iterator[SeaweedFs]:
     """Starts the store in `folder` and yields it once the bucket is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "s3.json"
     identity = {
         "name": "simpang",
         "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
+    config = folder / "s3.json"
     config.write_text(json.dumps({"identities": [identity]}))
     master, volume, filer, s3 = _free_ports(4)
     data = folder / "data"
     data.mkdir()
-    log = (folder / "weed.log").open("wb")
-    process = await asyncio.create_subprocess_exec(
-        str(WEED), "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-        f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}",
-        "-s3", f"-s3.port={s3}", f"-s3.config={config}", "-s3.autoCreateBucket=true",
-        "-master.volumeSizeLimitMB=64", "-volume.max=20", "-master.telemetry=false",
-        stdout=log, stderr=log, cwd=folder,
-    )  # fmt: skip
-    log.close()
+    with (folder / "weed.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(WEED), "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+             f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}",
+             "-s3", f"-s3.port={s3}", f"-s3.config={config}", "-s3.autoCreateBucket=true",
+             "-master.volumeSizeLimitMB=64", "-volume.max=20", "-master.telemetry=false"],
+            stdout=log, stderr=log, cwd=folder,
+        )  # fmt: skip
     try:
         store = SeaweedFs(f"http://127.0.0.1:{s3}", bucket)
-        await _make_bucket(store)
+        _make_bucket(store, process)
         yield store
     finally:
         # It takes ten seconds to leave politely, and nothing of it is kept.
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        process.kill()
+        process.wait()
         shutil.rmtree(data, ignore_errors=True)
 
 
-async def _make_bucket(store: SeaweedFs) -> None:
-    from datetime import UTC, datetime
-
-    from simpang.store.sigv4 import EMPTY_SHA256, StoreKeys, sign
-
+def _make_bucket(store: SeaweedFs, process: subprocess.Popen[bytes]) -> None:
     host = store.endpoint.removeprefix("http://")
-    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
-        while True:
-            headers = sign(
-                StoreKeys(ACCESS_KEY, SECRET_KEY), "PUT", host, f"/{store.bucket}", {},
-                {"Content-Length": "0"}, EMPTY_SHA256, datetime.now(UTC),
-            )  # fmt: skip
-            with contextlib.suppress(aiohttp.ClientError, OSError):
-                async with session.put(f"{store.endpoint}/{store.bucket}", headers=headers) as answer:
-                    if answer.status in (200, 409):
-                        return
-            await asyncio.sleep(0.2)
+    deadline = time.monotonic() + 60
+    while True:
+        headers = sign(
+            StoreKeys(ACCESS_KEY, SECRET_KEY), "PUT", host, f"/{store.bucket}", {}, {}, EMPTY_SHA256,
+            datetime.now(UTC),
+        )  # fmt: skip
+        asked = urllib.request.Request(f"{store.endpoint}/{store.bucket}", method="PUT", headers=headers)
+        try:
+            with urllib.request.urlopen(asked, timeout=5):
+                return
+        except OSError as error:
+            assert process.poll() is None, "the store ended"
+            assert time.monotonic() < deadline, f"the store is not ready: {error}"
+            time.sleep(0.2)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -22,9 +21,9 @@ KEYS = StoreKeys(ACCESS_KEY, SECRET_KEY)
 KEY = "digulis/pemkot/2026-11-24/digulis-1.main/02/00-00.000000Z.0.mp4"
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SeaweedFs]:
-    async with seaweedfs(tmp_path / "weed") as running:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFs]:
+    with seaweedfs(tmp_path_factory.mktemp("weed")) as running:
         yield running
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import aiosqlite
 
-from simpang.jobs.model import Gap, Job, JobRequest, JobState, Priority, SentChunk, WaitingFor
+from simpang.jobs.model import Job, JobRequest, JobState, Priority, SentChunk, WaitingFor
 from simpang.state.database import State
 from simpang_buffer.model import GapReason
+from simpang_buffer.reading.gaps import Gap
 
 _COLUMNS = """job.id, idempotency_key, central, party, camera, stream, job.start_us, end_us, priority, ref,
     state, waiting_for, reason, created_us, changed_us, bytes_total, chunks_total, gaps,
@@ -68,7 +69,7 @@ class JobStore:
         row = await _one(self._state.connection, "job.id = ?", (identity,))
         return None if row is None else _job(row)
 
-    async def list(self, state: JobState | None = None, limit: int = 1000) -> list[Job]:
+    async def newest(self, state: JobState | None = None, limit: int = 1000) -> list[Job]:
         """Newest first."""
         where, values = ("1", ()) if state is None else ("state = ?", (str(state),))
         return await self._jobs(f"{where} order by created_us desc, id desc limit {int(limit)}", values)

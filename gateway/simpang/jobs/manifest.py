@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simpang.jobs.model import Gap, Job, SentChunk
+from simpang.jobs.model import Job, SentChunk
 from simpang.jobs.object_names import rfc3339
+from simpang_buffer.reading.gaps import Gap
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from simpang_buffer.model import GapReason, StreamKey
+from simpang_buffer.model import StreamKey
+from simpang_buffer.reading.gaps import Gap
 
 
 class JobState(enum.StrEnum):
@@ -66,13 +67,6 @@ class Priority(enum.IntEnum):
     @property
     def scavenger(self) -> bool:
         return self >= Priority.BACKFILL
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    start_us: int
-    end_us: int
-    reason: GapReason
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,20 +25,26 @@ def request_folder(site: str, party: str, request: str) -> str:
     return f"{site}/{party}/requests/{request}/"
 
 
-def content_type(codec: str) -> str:
-    """RFC 6381, as in video/mp4; codecs="avc1.640028"."""
-    return f'video/mp4; codecs="{codec}"'
+def codecs(video: str, audio_entry: str | None) -> str:
+    """RFC 6381: "avc1.640028,mp4a.40.2". audio_entry: the sample entry's name."""
+    sound = {"mp4a": "mp4a.40.2"}.get(audio_entry or "", audio_entry)
+    return f"{video},{sound}" if sound else video
+
+
+def content_type(codecs: str) -> str:
+    """As in video/mp4; codecs="avc1.640028"."""
+    return f'video/mp4; codecs="{codecs}"'
 
 
 def attributes(
-    source: str, duration_us: int, codec: str, width: int, height: int, sha256: bytes
+    source: str, duration_us: int, codecs: str, width: int, height: int, sha256: bytes
 ) -> dict[str, str]:
     """Object metadata of a chunk; source names the camera, duration is ISO 8601."""
     return {
         "Version": "1.0",
         "Source": source,
         "Duration": iso_duration(duration_us),
-        "FullContentType": content_type(codec),
+        "FullContentType": content_type(codecs),
         "VideoWidth": str(width),
         "VideoHeight": str(height),
         "sha256": sha256.hex(),
