@@ -142,7 +142,7 @@ async def _forget_old_runs(tx: Transaction, stream_id: int) -> None:
     """Runs whose footage is gone and older than all that remains; the newest stays, it may be recording."""
     await tx.run(
         """delete from run where stream_id = ?1
-             and end_us < (select min(start_us) from segment where stream_id = ?1)
+             and end_us <= (select min(start_us) from segment where stream_id = ?1)
              and run < (select max(run) from run where stream_id = ?1)""",
         (stream_id,),
     )
