@@ -36,6 +36,7 @@ _QUALITY = 5
 
 
 def main() -> None:
+    _rehearse()
     _confine()
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     for _ in range(MOST_PICTURES):
@@ -85,6 +86,17 @@ def _read(source: BinaryIO) -> bytes | None:
         return None
     movie = source.read(length)
     return movie if len(movie) == length else None
+
+
+def _rehearse() -> None:
+    """One picture of our own, all the way: PyAV imports some modules only when first needed."""
+    movie = io.BytesIO()
+    with av.open(movie, mode="w", format="mp4") as container:
+        painter = container.add_stream("mjpeg", rate=1)
+        painter.width, painter.height, painter.pix_fmt = 16, 16, "yuvj420p"
+        for packet in (*painter.encode(VideoFrame(16, 16, "yuvj420p")), *painter.encode(None)):
+            container.mux(packet)
+    still(movie.getvalue())
 
 
 def _confine() -> None:

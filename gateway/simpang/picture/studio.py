@@ -21,6 +21,7 @@ from typing import Self
 IDLE_S = 10.0
 # Start of the process included: importing the decoder takes most of a second on a slow core.
 PICTURE_S = 8.0
+END_S = 0.3
 MOST_WAITING = 16
 MOST_CACHED = 32
 MOST_JPEG_BYTES = 4 << 20
@@ -132,6 +133,12 @@ class Studio:
         process, self._process = self._process, None
         if process is None:
             return
+        if process.stdin is not None:
+            process.stdin.close()  # by which it ends, unless it is stuck in a picture
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await process.wait()
+                return
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
