@@ -27,7 +27,7 @@ from simpang.roster.known import KnownCameras
 from simpang.roster.plan import Wanted
 from simpang.roster.roster import Roster
 from simpang.roster.sign_in import credentials, own_listeners, uri_policy
-from simpang.roster.view import Camera
+from simpang.roster.view import Camera, gap_reason
 from simpang.state.database import State
 from simpang.supervise import Supervisor
 from simpang.web.sessions import Sessions
@@ -119,6 +119,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         secrets=opened.secrets,
         key=opened.key,
         circumstances=circumstances,
+        current_reason=lambda camera: gap_reason(roster.camera(camera)),
         supervisor=supervisor,
         hold_bytes=lambda: int(data_folder.total(data) * config.buffer.hold_max_percent / 100),
     )

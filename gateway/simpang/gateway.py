@@ -11,24 +11,12 @@ from simpang.config.model import Config
 from simpang.health import Health
 from simpang.jobs.jobs import Jobs
 from simpang.roster.roster import Roster
-from simpang.roster.view import Camera
+from simpang.roster.view import Camera, gap_reason
 from simpang.state.database import State
 from simpang.web.sessions import Sessions
 from simpang_buffer.index.index import Index
 from simpang_buffer.model import GapReason
 from simpang_buffer.recording.pool import RecorderPool
-
-# What a camera reason means on the timeline, whose list of reasons is another one.
-_GAP_OF = {
-    "unreachable": GapReason.UNREACHABLE,
-    "moved": GapReason.UNREACHABLE,
-    "timeout": GapReason.TIMEOUT,
-    "auth": GapReason.AUTH,
-    "locked": GapReason.AUTH,
-    "clock": GapReason.AUTH,
-    "disk-full": GapReason.DISK_FULL,
-    "disk-error": GapReason.DISK_ERROR,
-}
 
 
 @dataclass(frozen=True)
@@ -54,6 +42,4 @@ class Gateway:
 
     def gap_reason(self, camera: Camera) -> GapReason:
         """Why a camera's footage ends where it does now, for a gap that is still open."""
-        if camera.state == "disabled":
-            return GapReason.DISABLED
-        return _GAP_OF.get(camera.reason or "unreachable", GapReason.UNREACHABLE)
+        return gap_reason(camera)

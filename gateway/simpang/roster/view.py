@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from simpang_buffer.model import GapReason
+
 
 class CameraState(enum.StrEnum):
     """The worst of the camera's streams. A closed list, seen from outside."""
@@ -84,3 +86,23 @@ class FoundDevice:
     problem: str | None
     detail: str
     camera: str | None
+
+
+# What a camera reason means on the timeline, whose list of reasons is another one.
+_GAP_OF = {
+    "unreachable": GapReason.UNREACHABLE,
+    "moved": GapReason.UNREACHABLE,
+    "timeout": GapReason.TIMEOUT,
+    "auth": GapReason.AUTH,
+    "locked": GapReason.AUTH,
+    "clock": GapReason.AUTH,
+    "disk-full": GapReason.DISK_FULL,
+    "disk-error": GapReason.DISK_ERROR,
+}
+
+
+def gap_reason(camera: Camera | None) -> GapReason:
+    """Why the camera's footage ends where it does now. None: it is no longer one of ours."""
+    if camera is None or camera.state is CameraState.DISABLED:
+        return GapReason.DISABLED
+    return _GAP_OF.get(camera.reason or "unreachable", GapReason.UNREACHABLE)
