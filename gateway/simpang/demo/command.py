@@ -33,7 +33,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[Any]) -> None:
     camera = subparsers.add_parser(
         "demo-camera",
         help="one demo camera: ONVIF, discovery, RTSP",
-        description="An ONVIF camera that shows a junction. It answers discovery on the interface that has its "
+        description="An ONVIF camera that shows a junction. It answers discovery on the interface of its "
         "address.",
     )
     camera.add_argument("--name", default="Demo", help="shown in its picture and in discovery")

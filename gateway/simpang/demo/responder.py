@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from string import Template
+from typing import cast
 
 from simpang.demo.device import scopes_of
 from simpang.demo.identity import Identity
@@ -88,8 +89,8 @@ class Responder(asyncio.DatagramProtocol):
         self._answers = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        # A selector loop's datagram transport is one without inheriting from it.
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
         answer = self.answer(data)
