@@ -45,9 +45,10 @@ async def gst_camera(
 ) -> AsyncIterator[GstCamera]:
     """A camera with a moving picture at rtsp://host:port/stream on a free port.
 
-    user: digest sign-in (MD5) is asked for when given. frames: the stream ends after so many, -1 never; fps
-    frames a second in real time; gop: frames from key frame to key frame. shared: one encoder for all
-    sessions; else each session has its own, from its own frame 0.
+    user: digest sign-in (MD5) is asked for when given. frames: the stream ends after about so many (the
+    server spends one or two before it plays, so count what is sent by its markers), -1 never; fps frames a
+    second in real time; gop: frames from key frame to key frame. shared: one encoder for all sessions; else
+    each session has its own, from its own frame 0.
     """
     options = {
         "video": video, "audio": audio, "user": user, "password": password, "fps": fps, "frames": frames,

@@ -3,8 +3,9 @@
     async with scripted_camera(DESCRIBE=redirect) as camera:
         ...open_session(camera.source())...
 
-Each keyword is a coroutine `(talk, request) -> None` that takes the place of the proper answer. `connected`
-takes the place of the whole conversation, `playing` runs after the answer to PLAY.
+Each keyword is a coroutine `(talk, request) -> None` that takes the place of the proper answer. A coroutine
+`(talk) -> None` before them takes the place of the whole conversation. `playing` runs after the answer to
+PLAY, once the test has set `camera.watched`, so that what it sends does not travel together with the answer.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class ScriptedCamera:
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     steps: dict[str, Step] = field(default_factory=dict)
+    watched: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def source(self, **changes: Any) -> Source:
@@ -107,12 +109,13 @@ class ScriptedCamera:
                     self.requests.append(request)
                     await self.steps.get(request.method, self.proper)(talk, request)
                     if request.method == "PLAY" and "playing" in self.steps:
+                        await self.watched.wait()
                         await self.steps["playing"](talk, request)
 
 
 @contextlib.asynccontextmanager
 async def scripted_camera(
-    *, connected: Callable[[Talk], Awaitable[None]] | None = None, **steps: Step
+    connected: Callable[[Talk], Awaitable[None]] | None = None, /, **steps: Step
 ) -> AsyncIterator[ScriptedCamera]:
     """A camera on a free port of 127.0.0.1; see the module."""
     camera = ScriptedCamera(steps=steps)

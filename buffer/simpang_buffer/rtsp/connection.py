@@ -39,6 +39,8 @@ _READ_BYTES = 65_536
 _DRIP_S = 0.005
 # Answers to nothing we asked, and requests of the camera's own, before the one that is waited for.
 _MOST_STRAYS = 16
+# A key frame and what follows while the answer is on its way.
+_MOST_EARLY_BYTES = 1024 * 1024
 # Reports and keepalives that the camera does not read; then it reads nothing any more.
 _MOST_UNSENT_BYTES = 64 * 1024
 
@@ -62,7 +64,10 @@ class Source:
 
     def __post_init__(self) -> None:
         """Raises ValueError: a host that is a name would be resolved, and could then be any address."""
-        ipaddress.ip_address(self.host)
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            raise ValueError("the host of a source is an IP address, never a name") from None
         if "@" in urlsplit(self.url).netloc:
             raise ValueError("an RTSP URL with credentials inside; they belong into the field of that name")
 
@@ -74,7 +79,8 @@ class Connection:
         self.counts: Counter[str] = reader.counts
         self.reader = reader
         self.auth = ClientAuth(source.credentials, source.allow_basic)
-        # Packets that came together with the last answer, behind it.
+        # Packets that came since the last request: some cameras send before they answer PLAY (Reolink), and
+        # the first picture is a key frame that is worth keeping.
         self.early: list[Packet] = []
         self._sock = sock
         self._sequence = 0
@@ -92,6 +98,7 @@ class Connection:
         """
         fields = tuple(fields)
         while True:
+            self.early = []
             await self._send_all(self._signed(method, url, fields))
             response = await self._answer()
             if response.status != 401:
@@ -160,7 +167,7 @@ class Connection:
 
     async def _answer(self) -> Response:
         loop = asyncio.get_running_loop()
-        strays = 0
+        strays = early_bytes = 0
         while True:
             try:
                 # Not into the shared buffer: others may use it while this waits.
@@ -170,13 +177,13 @@ class Connection:
             if not data:
                 raise Unreachable("the camera closed the connection")
             response: Response | None = None
-            self.early = []
             for frame in self.reader.feed(data):
                 if isinstance(frame, Packet):
-                    if response is None:
-                        self.counts["early_packets"] += 1
-                    else:
+                    early_bytes += len(frame.data)
+                    if early_bytes <= _MOST_EARLY_BYTES:
                         self.early.append(frame._replace(data=memoryview(bytes(frame.data))))
+                    else:
+                        self.counts["early_packets"] += 1
                     continue
                 found = self.answer(frame)
                 if found is not None and self._is_ours(found):
