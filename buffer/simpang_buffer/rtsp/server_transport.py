@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from simpang_buffer.rtsp.transport import Transport, parse_transport
+from simpang_buffer.rtsp.udp import bind_pair
 
 # A client that takes no bytes for this long is gone.
 STUCK_S = 10.0
@@ -19,7 +19,6 @@ _BURST = 24
 _BURST_PAUSE_S = 0.001
 # Between the pauses the kernel takes all of it.
 _SEND_BUFFER_BYTES = 512 * 1024
-_PAIR_TRIES = 50
 
 
 @dataclass(slots=True)
@@ -60,12 +59,18 @@ class Udp(asyncio.DatagramProtocol):
         self._full = False
 
     async def open(self, local: str) -> None:
-        """Bind the ports. Raises OSError if there are none."""
+        """Bind the ports. Raises Unreachable if there are none."""
         loop = asyncio.get_running_loop()
-        self._sockets = _bind_pair(local)
+        self._sockets = bind_pair(local)
         for sock in self._sockets:
-            transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=sock)
-            self._transports.append(transport)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        try:
+            for sock in self._sockets:
+                transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=sock)
+                self._transports.append(transport)
+        except BaseException:
+            self.close()
+            raise
 
     def answer(self, ssrc: int) -> str:
         """The Transport field of the reply to SETUP."""
@@ -103,6 +108,8 @@ class Udp(asyncio.DatagramProtocol):
     def close(self) -> None:
         for transport in self._transports:
             transport.abort()
+        for sock in (self._sockets or ())[len(self._transports) :]:
+            sock.close()
 
 
 def choose_transport(header: str) -> Transport | None:
@@ -128,24 +135,3 @@ def prepare(writer: asyncio.StreamWriter) -> None:
 
 def _frame_head(channel: int, data: bytes) -> bytes:
     return b"$" + bytes((channel,)) + len(data).to_bytes(2)
-
-
-def _bind_pair(local: str) -> tuple[socket.socket, socket.socket]:
-    """RFC 3550 section 11: an even port and the next."""
-    family = socket.AF_INET6 if ":" in local else socket.AF_INET
-    for _ in range(_PAIR_TRIES):
-        with contextlib.ExitStack() as opened:
-            rtp = opened.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-            rtcp = opened.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-            rtp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-            for sock in (rtp, rtcp):
-                sock.setblocking(False)
-            rtp.bind((local, 0))
-            port = rtp.getsockname()[1]
-            # The neighbour may be taken: then another pair.
-            with contextlib.suppress(OSError):
-                if port % 2 == 0:
-                    rtcp.bind((local, port + 1))
-                    opened.pop_all()
-                    return rtp, rtcp
-    raise OSError("no pair of neighbouring UDP ports is free")

@@ -29,7 +29,7 @@ class PortPair:
     def __init__(self, local: str, host: str, counts: Counter[str]) -> None:
         self._host = host
         self._counts = counts
-        self._rtp, self._rtcp = _bind_pair(local)
+        self._rtp, self._rtcp = bind_pair(local)
         self._rtcp_to: int | None = None
 
     @property
@@ -154,7 +154,7 @@ class Reorder:
         return ready
 
 
-def _bind_pair(local: str) -> tuple[socket.socket, socket.socket]:
+def bind_pair(local: str) -> tuple[socket.socket, socket.socket]:
     """RFC 3550 section 11: an even port and the next. Raises Unreachable if there are none."""
     family = socket.AF_INET6 if ":" in local else socket.AF_INET
     for _ in range(_PAIR_TRIES):
