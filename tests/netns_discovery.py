@@ -1,8 +1,8 @@
 """Two camera networks and no route out, in network namespaces of this process and a child; run by a test.
 
-Started by `unshare --net`, so everything made here ends with the process. This namespace is the gateway's,
-with 10.77.1.1/24 and 10.77.2.1/24 and no default route; the child's holds cameras at 10.77.1.21 and 10.77.2.22,
-and one at 192.168.77.9, a factory address, on the second network. Prints what `discover` yields as JSON.
+Started by `unshare --net`, so everything made here ends with the process. This namespace is the gateway's:
+it has 10.77.1.1/24, 10.77.2.1/24 and no default route. The child's holds cameras at 10.77.1.21, 10.77.2.22
+and, on the second network, 192.168.77.9, a factory address. Prints what `discover` yields as JSON.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ def test_clock_is_read_and_carried_on() -> None:
     assert utc == datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
     camera = clock.CameraClock(utc, monotonic_s=100.0)
     assert camera.now(160.5) == datetime(2001, 2, 3, 4, 6, 6, 500_000, tzinfo=UTC)
-    assert camera.offset_s(wall_s=utc.timestamp() - 30, monotonic_s=100.0) == 30
+    assert camera.offset_s(wall_s=utc.timestamp() - 30, monotonic_s=100.0) == 30.5
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ from simpang_onvif import xml
 
 # A camera without a battery starts in 1970 or 2000; beyond this no such clock is meant.
 _YEARS = range(1970, 2100)
+# A camera tells whole seconds, cut off: on average it is half a second further than it says. Signatures are
+# dated as it says, for some refuse a date in their future.
+_MEAN_CUT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,8 @@ class CameraClock:
         return self.utc + timedelta(seconds=monotonic_s - self.monotonic_s)
 
     def offset_s(self, wall_s: float, monotonic_s: float) -> float:
-        """Camera minus ours, which at that moment stood at wall_s (Unix time)."""
-        return self.now(monotonic_s).timestamp() - wall_s
+        """Camera minus ours, which at that moment stood at wall_s (Unix time); within half a second."""
+        return self.now(monotonic_s).timestamp() + _MEAN_CUT_S - wall_s
 
 
 def read_utc(reply: xml.Element) -> datetime | None:
