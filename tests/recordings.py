@@ -57,10 +57,10 @@ class Take:
 
     @property
     def audio(self) -> AudioFormat | None:
-        sound = self.sound
-        return sound and audio_format(
-            sound.encoding, sound.rate, sound.channels, {"config": sound.config.hex()}
-        )
+        if self.sound is None:
+            return None
+        fmtp = {"config": self.sound.config.hex()}
+        return audio_format(self.sound.encoding, self.sound.rate, self.sound.channels, fmtp)
 
 
 def record(media: Path, take: Take, *, close: bool = True) -> Recording:

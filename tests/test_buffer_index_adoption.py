@@ -1,4 +1,4 @@
-"""Files that no row knows: each is adopted up to its last right seal, or removed; the tree is not walked for it."""
+"""Files that no row knows are adopted up to their last right seal, or removed; the tree is not walked."""
 
 from __future__ import annotations
 

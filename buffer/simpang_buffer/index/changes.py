@@ -127,7 +127,7 @@ async def _note_gone(tx: Transaction, stream_id: int, start_us: int, end_us: int
         "delete from gone where stream_id = ? and reason = ? and start_us >= ? and end_us <= ?", near
     )
     await tx.run(
-        """insert into gone values (?, ?, ?, ?)
+        """insert into gone (stream_id, start_us, end_us, reason) values (?, ?, ?, ?)
            on conflict (stream_id, start_us, reason) do update set end_us = max(end_us, excluded.end_us)""",
         (
             stream_id,

@@ -49,6 +49,7 @@ async def check(
     repair: bool = False,
     open_files: Collection[Path] = (),
     recording: bool = False,
+    files: MediaFiles | None = None,
 ) -> list[Finding]:
     """Every fault, by stream and in order. deep: also reads all files and verifies every seal.
 
@@ -56,15 +57,16 @@ async def check(
     known here; files newer than a stream's newest row are then taken for its own. repair: only where nobody
     records, or open_files is complete. Raises StorageError where the index cannot be read at all.
     """
-    checker = _Checker(index, MediaFiles(media), deep=deep, open_files=set(open_files), recording=recording)
+    files = files or MediaFiles(media)
+    checker = _Checker(index, files, deep=deep, open_files=set(open_files), recording=recording)
     faults = [_Fault(Finding("index", None, words)) for words in await index.faults()]
-    on_disk = await asyncio.to_thread(checker.files.streams)
+    on_disk = await asyncio.to_thread(files.streams)
     for key in sorted({*on_disk, *await index.streams()}):
         faults += await checker.stream(key)
     if not repair:
         return [fault.finding for fault in faults]
-    done = [replace(f.finding, repaired=await _repair(index, checker.files, f)) for f in faults]
-    await empty_garbage(index, checker.files)
+    done = [replace(f.finding, repaired=await _repair(index, files, f)) for f in faults]
+    await empty_garbage(index, files)
     return done
 
 
@@ -81,7 +83,7 @@ class _Checker:
     def __init__(
         self, index: Index, files: MediaFiles, *, deep: bool, open_files: set[Path], recording: bool
     ) -> None:
-        self.files = files
+        self._files = files
         self._index = index
         self._deep = deep
         self._open_files = open_files
@@ -92,14 +94,14 @@ class _Checker:
         # between a row without a file, and both are looked at again.
         rows = await self._index.segments(key, *_ALWAYS)
         runs = {run: list(group) for run, group in groupby(rows, key=lambda row: row.run)}
-        on_disk = await asyncio.to_thread(self.files.runs, key)
+        on_disk = await asyncio.to_thread(self._files.runs, key)
         faults: list[_Fault] = []
         for run in sorted({*runs, *on_disk}):
             faults += await self._run(key, run, {row.seq: row for row in runs.get(run, ())})
         return faults
 
     async def _run(self, key: StreamKey, run: int, rows: dict[int, Segment]) -> list[_Fault]:
-        sizes = await asyncio.to_thread(self.files.sizes, key, run)
+        sizes = await asyncio.to_thread(self._files.sizes, key, run)
         garbage = set(await self._index.garbage())
         faults: list[_Fault] = []
         for seq in sorted({*rows, *sizes}):
@@ -109,20 +111,18 @@ class _Checker:
                     finding = Finding("unknown", path, "no row of the index names this file")
                     faults.append(_Fault(finding, place=(key, run, seq)))
                 continue
-            if path in garbage:
-                faults.append(
-                    _Fault(Finding("garbage", path, "indexed, and on the list of files to delete"), row)
-                )
             found = _compare(path, row, sizes.get(seq))
             if found is None and self._deep:
                 found = await asyncio.to_thread(self._read, path, row)
+            if found is None and path in garbage:
+                found = Finding("garbage", path, "indexed, and on the list of files to delete")
             if found is not None and await self._is_row_now(row):
                 faults.append(_Fault(found, row))
         return faults
 
     def _read(self, path: Path, row: Segment) -> Finding | None:
         try:
-            scanned = self.files.read_back(path)
+            scanned = self._files.read_back(path)
         except FileNotFoundError:
             return Finding("missing", path, "the file is not there")
         except (BadBox, OSError) as error:
@@ -146,7 +146,7 @@ class _Checker:
             return True
         if self._recording and (newest is None or (run, seq) > (newest.run, newest.last_seq)):
             return True
-        if path in await self._index.garbage() or await asyncio.to_thread(self.files.size, path) is None:
+        if path in await self._index.garbage() or await asyncio.to_thread(self._files.size, path) is None:
             return True
         return any(row.seq == seq for row in await self._index.segments_of_run(key, run))
 

@@ -77,8 +77,9 @@ create table garbage (
 create table gone (
     stream_id integer not null references stream (id),
     start_us  integer not null,
-    end_us    integer not null check (end_us >= start_us),
     reason    text    not null check (reason in ('evicted', 'deleted', 'disk-error')),
+    end_us    integer not null check (end_us >= start_us),
+    -- Its columns stand first: SQLite 3.40's integrity check misreads such a table otherwise.
     primary key (stream_id, start_us, reason)
 ) without rowid;
 

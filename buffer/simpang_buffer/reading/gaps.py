@@ -99,7 +99,7 @@ def _holes(start_us: int, end_us: int, stretches: Sequence[Stretch]) -> Iterator
     reached_us, run = start_us, None
     for stretch in sorted(stretches, key=lambda stretch: stretch.start_us):
         slack_us = CONTINUOUS_US if stretch.run == run else 0
-        if stretch.start_us > reached_us + slack_us:
+        if stretch.start_us >= reached_us + max(slack_us, 1):
             yield reached_us, min(stretch.start_us, end_us)
         if stretch.end_us > reached_us:
             reached_us, run = stretch.end_us, stretch.run

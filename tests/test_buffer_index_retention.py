@@ -1,0 +1,268 @@
+"""What is evicted, in which order, and that recording never waits for space that can be had."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from recordings import KEY, SECOND_US, START_US, Take, recorded, written
+from simpang_buffer.index.adoption import adopt
+from simpang_buffer.index.check import check
+from simpang_buffer.index.database import Database, open_database
+from simpang_buffer.index.errors import StorageFull
+from simpang_buffer.index.index import Index, open_index
+from simpang_buffer.index.reserve import Reserve
+from simpang_buffer.index.retention import DAY_US, Limits, Retention, Space, evictions, excess_bytes
+from simpang_buffer.index.rows import Pin
+from simpang_buffer.model import GapReason, Segment, StreamKey
+from stopping import Countdown, StoppingFiles
+
+SUB = StreamKey("gate", "sub")
+PLENTY = Space(total_bytes=1 << 40, free_bytes=1 << 39)
+KEEP_ALL = Limits(max_bytes=1 << 40, min_free_bytes=0, max_days=30)
+
+
+def segment(seq: int, *, key: StreamKey = KEY, start_us: int | None = None, size_bytes: int = 100) -> Segment:
+    at_us = START_US + seq * 60 * SECOND_US if start_us is None else start_us
+    return Segment(
+        key,
+        1,
+        seq,
+        at_us,
+        at_us + 60 * SECOND_US,
+        size_bytes,
+        60,
+        900,
+        0,
+        15,
+        "avc1",
+        1,
+        1,
+        b"h" * 32,
+        b"s" * 32,
+    )
+
+
+OLD = [segment(seq) for seq in range(5)]
+
+
+def test_nothing_goes_while_space_suffices_and_it_is_young() -> None:
+    assert evictions(0, OLD, [], START_US + DAY_US, True, KEEP_ALL) == []
+    assert evictions(-5, OLD, [], START_US + DAY_US, True, KEEP_ALL) == []
+
+
+def test_space_takes_the_oldest_and_no_more_than_needed() -> None:
+    assert evictions(101, OLD, [], START_US, True, KEEP_ALL) == OLD[:2]
+    assert evictions(100, OLD, [], START_US, False, KEEP_ALL) == OLD[:1]
+    assert evictions(10_000, OLD, [], START_US, False, KEEP_ALL) == OLD
+
+
+def test_age_is_believed_only_under_a_trusted_clock() -> None:
+    limits = replace(KEEP_ALL, max_days=1)
+    now_us = START_US + DAY_US + 120 * SECOND_US + 1
+
+    assert evictions(0, OLD, [], now_us, True, limits) == OLD[:2]
+    assert evictions(0, OLD, [], now_us, False, limits) == []
+
+
+def test_what_is_pinned_stays_whatever_the_space() -> None:
+    pin = Pin("job", KEY, OLD[0].end_us - 1, OLD[2].start_us + 1)
+    other = Pin("job", SUB, 0, START_US * 2)
+
+    assert evictions(200, OLD, [pin, other], START_US, True, KEEP_ALL) == OLD[3:]
+    assert evictions(0, OLD, [pin], START_US + 400 * DAY_US, True, KEEP_ALL) == OLD[3:]
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "used_bytes", "excess"),
+    [(100, 50, 0), (99, 50, 1), (100, 1001, 1), (40, 1100, 100), (0, 0, 100)],
+)
+def test_excess_is_what_the_worse_of_both_limits_asks(free_bytes: int, used_bytes: int, excess: int) -> None:
+    limits = Limits(max_bytes=1000, min_free_bytes=100, max_days=30)
+
+    assert max(excess_bytes(Space(1 << 20, free_bytes), used_bytes, limits), 0) == excess
+
+
+@pytest_asyncio.fixture
+async def index(tmp_path: Path) -> AsyncIterator[Index]:
+    async with open_index(tmp_path / "index.db") as opened:
+        opened.media.mkdir()
+        yield opened
+
+
+def retention(index: Index, limits: Limits, *, trusted: bool = True, now_us: int = START_US) -> Retention:
+    return Retention(
+        index,
+        lambda total_bytes: limits,
+        now_us=lambda: now_us,
+        clock_trusted=lambda: trusted,
+        space=lambda path: PLENTY,
+    )
+
+
+async def left(index: Index, *keys: StreamKey) -> list[tuple[str, int, int]]:
+    return [
+        (key.stream, row.run, row.seq)
+        for key in keys or (KEY,)
+        for row in await index.segments(key, -(1 << 62), 1 << 62)
+    ]
+
+
+async def test_the_order_of_eviction_is_that_of_recording_whatever_the_clock_said(index: Index) -> None:
+    # The gateway started in 2036, its clock was set, and another stream began in between.
+    await recorded(index, Take(seconds=2, run=1, start_us=START_US + 4000 * DAY_US))
+    await recorded(index, Take(seconds=2, run=1, key=SUB))
+    await recorded(index, Take(seconds=2, run=2))
+    total = sum(one.bytes for one in (await index.stream_totals()).values())
+
+    await retention(index, replace(KEEP_ALL, max_bytes=total - 1), trusted=False).run_once()
+    first = await left(index, KEY, SUB)
+    await retention(index, replace(KEEP_ALL, max_bytes=1), trusted=False).run_once()
+
+    assert first == [("main", 2, 0), ("sub", 1, 0)]
+    assert await left(index, KEY, SUB) == []
+    assert await check(index.media, index, deep=True) == []
+
+
+async def test_old_footage_goes_from_every_stream_and_its_folders_with_it(index: Index) -> None:
+    for run, days in enumerate((1, 2, 40), start=1):
+        await recorded(index, Take(seconds=4, segment_s=2, run=run, start_us=START_US + days * DAY_US))
+    await recorded(index, Take(seconds=2, run=1, key=SUB))
+
+    evicted = await retention(index, KEEP_ALL, now_us=START_US + 40 * DAY_US).run_once()
+
+    assert evicted == 5
+    assert await left(index, KEY, SUB) == [("main", 3, 0), ("main", 3, 1)]
+    assert [path.name for path in (index.media / "gate" / "main").iterdir()] == ["000003"]
+    assert await check(index.media, index, deep=True) == []
+
+
+async def test_delete_takes_whole_segments_within_the_range_but_for_pinned_ones(index: Index) -> None:
+    await recorded(index, Take(seconds=10, segment_s=2, run=1))
+    await index.pin("job", KEY, START_US + 5 * SECOND_US, START_US + 6 * SECOND_US)
+
+    deleted = await retention(index, KEEP_ALL).delete(KEY, START_US + 1 * SECOND_US, START_US + 8 * SECOND_US)
+
+    assert deleted == 2
+    assert await left(index) == [("main", 1, 0), ("main", 1, 2), ("main", 1, 4)]
+    assert {one.reason for one in await index.gone(KEY, 0, START_US * 2)} == {GapReason.DELETED}
+
+
+async def test_asked_for_space_something_goes_although_the_limits_are_kept(index: Index) -> None:
+    await recorded(index, Take(seconds=4, segment_s=2, run=1))
+    keeper = retention(index, KEEP_ALL)
+
+    untouched = await keeper.run_once()
+    keeper.request_space()
+    freed = await keeper.run_once()
+    afterwards = await keeper.run_once()
+
+    assert (untouched, freed, afterwards) == (0, 2, 0)
+
+
+async def test_a_request_wakes_the_loop(index: Index) -> None:
+    await recorded(index, Take(seconds=4, segment_s=2, run=1))
+    keeper = retention(index, KEEP_ALL)
+    running = asyncio.create_task(keeper.run())
+    try:
+        keeper.request_space()
+        async with asyncio.timeout(4):  # its own pace is 5 s
+            while await left(index):
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+class FullDisk:
+    """A disk of `capacity` bytes that holds the media folder and nothing else."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+
+    def __call__(self, media: Path) -> Space:
+        used = sum(path.stat().st_size for path in media.rglob("*.mp4"))
+        return Space(self.capacity, max(self.capacity - used, 0))
+
+
+async def test_recording_goes_on_for_ever_on_a_small_disk(index: Index) -> None:
+    """Invariant 5: each minute finds room for the next, and only the oldest footage pays."""
+    twin = index.media.parent / "twin"
+    twin.mkdir()
+    size = (await written(twin, Take(seconds=2))).rows[0].size_bytes + 100  # a header differs by digits
+    disk = FullDisk(5 * size)
+    keeper = Retention(
+        index,
+        lambda total_bytes: Limits(total_bytes, min_free_bytes=2 * size, max_days=30),
+        now_us=lambda: START_US,
+        clock_trusted=lambda: False,
+        space=disk,
+    )
+
+    for run in range(1, 30):
+        assert (await asyncio.to_thread(disk, index.media)).free_bytes >= size, f"no room for run {run}"
+        await recorded(index, Take(seconds=2, run=run, start_us=START_US + run * 10 * SECOND_US))
+        await keeper.run_once()
+
+    assert [run for _, run, _ in await left(index)] == [27, 28, 29]
+    assert await check(index.media, index, deep=True) == []
+
+
+class FullIndex(Index):
+    """Finds no room for a transaction until the reserve is given back."""
+
+    def __init__(self, database: Database, media: Path, reserve: Path) -> None:
+        super().__init__(database, media)
+        self._reserve = reserve
+
+    async def condemn(self, segments: Iterable[Segment], reason: GapReason) -> int:
+        if self._reserve.exists() and self._reserve.stat().st_size:
+            raise StorageFull("no space left")
+        return await super().condemn(segments, reason)
+
+
+async def test_a_disk_full_to_the_last_block_is_emptied_with_the_reserve(tmp_path: Path) -> None:
+    reserve = Reserve(tmp_path / "reserve", 100_000)
+    async with open_database(tmp_path / "index.db") as database:
+        full = FullIndex(database, tmp_path / "media", tmp_path / "reserve")
+        full.media.mkdir()
+        await recorded(full, Take(seconds=4, segment_s=2, run=1))
+        await asyncio.to_thread(reserve.keep)
+        keeper = Retention(
+            full,
+            lambda total_bytes: replace(KEEP_ALL, max_bytes=0),
+            now_us=lambda: START_US,
+            clock_trusted=lambda: False,
+            space=lambda path: PLENTY,
+            reserve=reserve,
+        )
+
+        evicted = await keeper.run_once()
+
+        assert (evicted, await left(full)) == (2, [])
+        # Taken again as soon as there is room.
+        assert (tmp_path / "reserve").stat().st_size == 100_000
+
+
+async def test_what_could_not_be_unlinked_is_tried_again(index: Index) -> None:
+    run = await recorded(index, Take(seconds=2, run=1))
+    await index.condemn(run.rows, GapReason.EVICTED)
+
+    class Stuck(StoppingFiles):
+        def unlink(self, path: Path) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+    with pytest.raises(PermissionError):
+        await adopt(index.media, index, files=Stuck(index.media, Countdown()))
+    assert await index.garbage() == [run.rows[0].path]
+    assert await check(index.media, index) == []
+
+    await retention(index, KEEP_ALL).run_once()
+
+    assert await index.garbage() == []
+    assert not (index.media / run.rows[0].path).exists()
