@@ -112,7 +112,7 @@ async def show(plans: Sequence[ChildPlan]) -> None:
 
 def simpang() -> list[str]:
     """The command that this program is, in the same Python."""
-    return [sys.executable, "-m", "simpang.cli.main"]
+    return [sys.executable, "-m", "simpang"]
 
 
 def local_time_zone(localtime: Path = Path("/etc/localtime"), environment: str | None = None) -> str:
