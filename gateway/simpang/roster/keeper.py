@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -70,6 +69,7 @@ class World:
     changed: Callable[[], None]
     not_this: Callable[[Wanted], None]
     now_us: Callable[[], int]
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class Keeper:
@@ -85,13 +85,13 @@ class Keeper:
         self._trouble: OnvifError | None = None
         self._retry_us: int | None = None
         self._fresh = False
-        self._poked = asyncio.Event()
+        self._poked = False
         self._shown = (CameraState.CONNECTING, world.now_us())
         self._warned = False
 
     def poke(self) -> None:
         """It was just heard of: whatever wait is on for its address ends."""
-        self._poked.set()
+        self._poked = True
 
     def update(self, wanted: Wanted) -> None:
         """Takes over what does not touch the recording: name, origin, endpoint reference."""
@@ -186,9 +186,13 @@ class Keeper:
             return
         self._wish(wished[:1])
         deadline_us = self._world.now_us() + CONNECT_US
-        while self._status(wished[0].key).state == "connecting" and self._world.now_us() < deadline_us:
+        # A stream that was wished for this moment may not be the recorder's yet: "disabled".
+        while (
+            self._status(wished[0].key).state in ("connecting", "disabled")
+            and self._world.now_us() < deadline_us
+        ):
             self._show()
-            await asyncio.sleep(POLL_S / 10)
+            await self._world.pause(POLL_S / 10)
         await self._check_sign_in()
         self._wish(wished)
 
@@ -214,16 +218,22 @@ class Keeper:
             if (ask_again_us is not None and now_us >= ask_again_us) or now_us - whole_us > REFRESH_US:
                 self._fresh = False
                 return
-            await asyncio.sleep(POLL_S)
+            await self._world.pause(POLL_S)
 
     async def _check_sign_in(self) -> None:
+        """Raises OnvifError(auth) when a stream's sign-in was refused."""
+        if (refusal := await self._refusal()) is not None:
+            raise refusal
+
+    async def _refusal(self) -> OnvifError | None:
         """Takes the streams away from the recorder when one was refused: the tries are counted here alone."""
         for spec in self.streams:
             status = self._status(spec.key)
             if status.state == "auth":
                 await self._world.known.note_refused(self.wanted.id, self._world.now_us())
                 self._wish(())
-                raise OnvifError(Reason.AUTH, status.detail or f"stream {spec.key.stream}: password refused")
+                return OnvifError(Reason.AUTH, status.detail or f"stream {spec.key.stream}: password refused")
+        return None
 
     async def _permitted(self) -> None:
         """Waits until the camera may be signed in to again."""
@@ -234,7 +244,7 @@ class Keeper:
             self._retry_us = at_us
             self._show()
             # In steps, for the clock may be set meanwhile.
-            await asyncio.sleep(min((at_us - now_us) / 1e6, 5.0))
+            await self._world.pause(min((at_us - now_us) / 1e6, 5.0))
 
     async def _next_try_us(self) -> int:
         now_us = self._world.now_us()
@@ -249,16 +259,15 @@ class Keeper:
         if error.reason in _SIGN_IN:
             self._wish(())
             self._retry_us = max(self._retry_us, await self._next_try_us())
-        self._poked.clear()
+        self._poked = False
         while self._world.now_us() < self._retry_us and not self.well:
             self._show()
-            await self._check_sign_in()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
-                    await self._poked.wait()
-                    if error.reason not in _SIGN_IN:
-                        return
-                    self._poked.clear()
+            if (refusal := await self._refusal()) is not None:
+                await self._failed(refusal, failures)
+                return
+            await self._world.pause(POLL_S)
+            if self._poked and error.reason not in _SIGN_IN:
+                return
 
     def _credentials(self) -> Credentials | None:
         try:
