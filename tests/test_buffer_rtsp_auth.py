@@ -190,7 +190,7 @@ def test_hostile_answers_are_refused(text: str) -> None:
 def test_reading_a_challenge_takes_time_in_proportion_to_its_length(piece: str) -> None:
     value = "Digest " + piece * (16_000 // len(piece))
 
-    started = time.perf_counter()
+    started = time.process_time()
     parse_challenges((value,))
 
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 1

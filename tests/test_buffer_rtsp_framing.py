@@ -131,6 +131,12 @@ def test_endless_head_is_given_up() -> None:
             split.feed(b"RTSP/1.0 200 OK\r\n" + b"X: y\r\n" * 20)
 
 
+@pytest.mark.parametrize("piece", [frame(0, b""), frame(0, b"tiny"), ASKED])
+def test_flood_of_small_things_is_given_up(piece: bytes) -> None:
+    with pytest.raises(Malformed, match="flood"):
+        reader().feed(piece * (65_000 // len(piece)))
+
+
 def test_body_announced_too_large_is_refused_before_it_comes() -> None:
     with pytest.raises(Malformed):
         reader().feed(b"RTSP/1.0 200 OK\r\nContent-Length: 99999999\r\n\r\n")
@@ -156,17 +162,18 @@ def test_hostile_bytes_raise_nothing_but_malformed_and_keep_memory_bounded(piece
 
 
 @pytest.mark.parametrize(
-    "piece", [b"$", b"A", b"$\0\0\0", b"$\0\0\x08", b"GET_PARAMETER ", b"$\0\xff\xff\x80", b"\0"]
+    "piece",
+    [b"$", b"A", b"$\0\0\0", b"$\0\0\x08", b"GET_PARAMETER ", b"$\0\xff\xff\x80", b"\0", b"$\0\0\x08\x80$"],
 )
 def test_hostile_megabyte_is_dealt_with_quickly(piece: bytes) -> None:
     split = reader()
     split.feed(frame(0, rtp(1)) + b"\xff")
     data = piece * (1_000_000 // len(piece))
 
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         split.feed(data)
     except Malformed:
         assert split.counts["junk_bytes"] > 0
 
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3

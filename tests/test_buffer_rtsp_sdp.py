@@ -71,6 +71,13 @@ def test_odd_track_is_dropped_alone() -> None:
     assert len(sdp.dropped) == 3
 
 
+def test_encrypted_track_is_dropped_and_named() -> None:
+    sdp = parse_sdp(b"m=video 0 RTP/SAVP 96\na=rtpmap:96 H264/90000\n")
+
+    assert sdp.tracks == ()
+    assert "encrypt" in sdp.dropped[0]
+
+
 def test_description_without_media_is_malformed() -> None:
     with pytest.raises(Malformed):
         parse_sdp(b"<html>not found</html>")

@@ -26,7 +26,11 @@ _MESSAGE_BEGUN = re.compile(rb"[A-Z][A-Z_]{0,19}(?:/| [rtsp]{0,5})?")
 _LONGEST_START = 27
 _HEAD_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LINE_BREAKS = re.compile(rb"[\r\n]+")
-_RESYNC = re.compile(rb"[$A-Z]")
+# A read of so many frames or messages must be worth it, else it is a flood that only costs us time: real
+# packets average hundreds of bytes, and a camera has one or two things to say a second.
+_MANY_FRAMES = 4096
+_SHORTEST_AVERAGE_BYTES = 32
+_MOST_MESSAGES = 64
 
 
 class Packet(NamedTuple):
@@ -48,8 +52,7 @@ class InterleavedReader:
 
     buffer: at least BUFFER_BYTES; one may serve all connections of a process that are read in turn, since a
     reader keeps what is incomplete to itself. It is never resized.
-    channels: those that were set up; they are how a frame is recognised after the peer lost its place. Frames
-    on other channels are handed out too, except while finding the place again.
+    counts: what was odd, by name.
     """
 
     def __init__(self, buffer: bytearray | None = None) -> None:
@@ -61,8 +64,22 @@ class InterleavedReader:
         self._rest = b""
         self._lost = False
         self._junk = 0
-        self.channels: frozenset[int] = frozenset()
+        self._channels: frozenset[int] = frozenset()
+        self._resync = _resync_pattern(b"")
         self.counts: Counter[str] = Counter()
+
+    @property
+    def channels(self) -> frozenset[int]:
+        """Those that were set up: how a frame is recognised after the peer lost its place.
+
+        Frames on other channels are handed out too, except while finding the place again.
+        """
+        return self._channels
+
+    @channels.setter
+    def channels(self, channels: frozenset[int]) -> None:
+        self._channels = channels
+        self._resync = _resync_pattern(bytes(sorted(channels)))
 
     def space(self, at_most: int = BUFFER_BYTES) -> memoryview:
         """Where to receive next; at least 64 kB, or at_most if that is less."""
@@ -79,6 +96,8 @@ class InterleavedReader:
         at = self._split(end, frames)
         if frames:
             self._junk = 0
+        if len(frames) > _MANY_FRAMES and len(frames) * _SHORTEST_AVERAGE_BYTES > end:
+            raise Malformed("the camera floods us with tiny packets")
         self._rest = bytes(self._readable[at:end])
         return frames
 
@@ -103,9 +122,10 @@ class InterleavedReader:
     def _split(self, end: int, frames: list[Packet | Message]) -> int:
         """Append what is whole; return where the incomplete rest begins."""
         buffer, view, append = self._buffer, self._readable, frames.append
-        known = self.channels
+        known = self._channels
         at = 0
         begun = -1
+        messages = 0
         while at < end:
             if buffer[at] == _DOLLAR:
                 body = at + 4
@@ -136,6 +156,9 @@ class InterleavedReader:
                 break
             if stop > at:
                 begun, at = -1, stop
+                messages += 1
+                if messages > _MOST_MESSAGES:
+                    raise Malformed("the camera floods us with messages")
                 continue
             if begun >= 0 and not self._lost:
                 # The frame before this may have been cut short by its sender (a full TCP window): then the
@@ -156,9 +179,9 @@ class InterleavedReader:
         Among junk it must also be on a channel that was set up. Else, before any is, all frames are believed.
         """
         buffer = self._buffer
-        if among_junk and buffer[at + 1] not in self.channels:
+        if among_junk and buffer[at + 1] not in self._channels:
             return False
-        if not self.channels:
+        if not self._channels:
             return True
         size = buffer[at + 2] << 8 | buffer[at + 3]
         if size < 8 or (at + 4 < end and buffer[at + 4] & 0xC0 != 0x80):
@@ -169,13 +192,14 @@ class InterleavedReader:
     def _frame_inside(self, begun: int, stop: int, end: int) -> int:
         """Where in the frame that begins at begun and ends at stop another one begins; -1 if none does."""
         buffer = self._buffer
-        at = buffer.find(_DOLLAR, begun + 1, stop)
-        while 0 <= at <= end - 5:
+        for found in self._resync.finditer(buffer, begun + 1, stop):
+            at = found.start()
+            if buffer[at] != _DOLLAR or at + 4 > end:
+                continue
             # Ending together with the outer one would say nothing: that is where the place was lost.
             ends_elsewhere = at + 4 + (buffer[at + 2] << 8 | buffer[at + 3]) != stop
             if ends_elsewhere and self._believable(at, end, among_junk=True):
                 return at
-            at = buffer.find(_DOLLAR, at + 1, stop)
         return -1
 
     def _message(self, at: int, end: int, frames: list[Packet | Message]) -> int:
@@ -200,7 +224,7 @@ class InterleavedReader:
 
     def _skip(self, at: int, end: int) -> int:
         """Leave out junk up to the next byte that may begin something. Raises Malformed if it never ends."""
-        found = _RESYNC.search(self._buffer, at + 1, end)
+        found = self._resync.search(self._buffer, at + 1, end)
         stop = end if found is None else found.start()
         self.counts["junk_bytes"] += stop - at
         self._bear(stop - at)
@@ -214,3 +238,13 @@ class InterleavedReader:
     def _found(self) -> None:
         self._lost = False
         self.counts["resyncs"] += 1
+
+
+def _resync_pattern(channels: bytes) -> re.Pattern[bytes]:
+    """What may begin a frame on one of these channels, or a message, or does if more bytes follow the last.
+
+    One search finds the place, since a loop over a hostile megabyte would hold up every other camera.
+    """
+    frame = rb"\$(?:\Z|[" + re.escape(channels) + rb"](?:[\x00-\xff]{2}[\x80-\xbf]|[\x00-\xff]{0,2}\Z))"
+    messages = _MESSAGE.pattern + rb"|" + _MESSAGE_BEGUN.pattern + rb"\Z"
+    return re.compile(frame + rb"|" + messages if channels else messages)

@@ -90,7 +90,7 @@ def choose_tracks(sdp: Sdp, audio: bool) -> list[Track]:
     """
     video = next((t for t in sdp.tracks if t.kind == "video" and t.encoding in VIDEO_ENCODINGS), None)
     if video is None:
-        there = [t.encoding for t in sdp.tracks if t.kind == "video"] or ["no video"]
+        there = [t.encoding for t in sdp.tracks if t.kind == "video"] or [*sdp.dropped] or ["no video"]
         raise Unsupported(f"the camera offers {', '.join(there[:4])}; H264 or H265 can be recorded")
     heard = next((t for t in sdp.tracks if t.kind == "audio" and t.encoding in AUDIO_ENCODINGS), None)
     return [video, heard] if audio and heard is not None else [video]

@@ -117,6 +117,9 @@ def _track(section: Sequence[str]) -> Track | str:
     types = [int(word) for word in words[3:] if word.isascii() and word.isdigit() and int(word) < 128]
     if kind not in _KINDS or not types:
         return f"a track of an unknown kind ({_clean(section[0][2:])})"
+    if "SAVP" in words[2].upper():
+        # UniFi's rtsps addresses, Axis with keys of its own: nothing we could read.
+        return f"an encrypted {kind} track (SRTP); switch encryption off for this stream"
     maps = _rtpmaps(section)
     # The first type that something is known about; some cameras list one more that they never send.
     chosen = next((pt for pt in types if pt in maps or pt in _STATIC), None)

@@ -40,6 +40,8 @@ __all__ = ["BUFFER_BYTES", "RtpPacket", "Session", "SetUpTrack", "Source", "Trac
 OPEN_WITHIN_S = 9.0
 _CONNECT_WITHIN_S = 5.0
 _TEARDOWN_WITHIN_S = 1.0
+# Datagrams taken per read; of usual size they are a megabyte.
+_MOST_DATAGRAMS = 1024
 # RTCP datagrams taken per track and tick; one every few seconds is usual.
 _MOST_REPORTS = 8
 # Nothing at all for so long, on any track: the session is dead. (Video alone is judged by the recorder.)
@@ -174,7 +176,9 @@ class Session:
                 self._take_reports(reception, self._writable[at : at + count].toreadonly(), items)
                 if count == 0:
                     break
-            while at < budget and (count := ports.receive_rtp(self._writable[at : at + DATAGRAM_BYTES])):
+            for _ in range(_MOST_DATAGRAMS):
+                if at >= budget or not (count := ports.receive_rtp(self._writable[at : at + DATAGRAM_BYTES])):
+                    break
                 data = self._writable[at : at + count].toreadonly()
                 at += count
                 if reception.admit(data):
