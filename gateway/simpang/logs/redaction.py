@@ -28,9 +28,9 @@ class Redaction:
 
     def add(self, secret: str, *, user: str | None = None) -> None:
         """Hides `secret` from now on; with `user`, also the pair as HTTP Basic sends it (RFC 7617)."""
-        forms = set(_forms(secret)) if len(secret) >= SHORTEST else set()
+        forms = _forms(secret) if len(secret) >= SHORTEST else set()
         if user is not None:
-            pair = base64.b64encode(f"{user}:{secret}".encode()).decode()
+            pair = base64.b64encode(f"{user}:{secret}".encode("utf-8", "surrogatepass")).decode()
             forms |= {pair, pair.rstrip("=")}
         with self._lock:
             if forms <= self._forms:
@@ -48,24 +48,34 @@ class Redaction:
         return _USERINFO.sub(rf"\g<scheme>{BLOT}@", text)
 
 
-def _forms(secret: str) -> list[str]:
-    percent = quote(secret, safe="")
-    encoded = secret.encode()
-    return [
-        secret,
+def _forms(secret: str) -> set[str]:
+    """Every spelling. Texts are often quoted twice: the repr of a message that quotes an address."""
+    once = _spellings(secret)
+    twice = {spelling for form in once for spelling in _spellings(form)}
+    encoded = secret.encode("utf-8", "surrogatepass")
+    return once | twice | {base64.b64encode(encoded).decode().rstrip("="), encoded.hex()}
+
+
+def _spellings(text: str) -> set[str]:
+    """As repr(), JSON, XML and addresses write it, without the quotes around."""
+    encoded = text.encode("utf-8", "surrogatepass")
+    percent = quote(encoded, safe="")
+    quoted = repr(text)[1:-1]
+    return {
+        text,
+        quoted,
+        # Which quotes repr() escapes depends on what else stands in the text.
+        quoted.replace("\\'", "'").replace("'", "\\'"),
+        repr(encoded)[2:-1],
+        json.dumps(text)[1:-1],
+        json.dumps(text, ensure_ascii=False)[1:-1],
         percent,
         _lower_hex(percent),
-        quote(secret),
-        quote_plus(secret),
-        # As repr() and as JSON write it, without the quotes around.
-        repr(secret)[1:-1],
-        repr(encoded)[2:-1],
-        json.dumps(secret)[1:-1],
-        escape(secret),
-        escape(secret, {'"': "&quot;", "'": "&apos;"}),
-        base64.b64encode(encoded).decode().rstrip("="),
-        encoded.hex(),
-    ]
+        quote(encoded),
+        quote_plus(encoded),
+        escape(text),
+        escape(text, {'"': "&quot;", "'": "&apos;"}),
+    }
 
 
 def _lower_hex(percent: str) -> str:
