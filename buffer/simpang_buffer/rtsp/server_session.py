@@ -95,8 +95,6 @@ class ServerSession:
             self._alive_s = self._now()
             if request is not None:
                 await self._reply(await self._answer(request, tasks))
-                if request.method == "TEARDOWN" and not self._channels:
-                    raise _Ended
                 if self._refusals >= _MOST_REFUSALS:
                     raise _Ended
 
@@ -253,6 +251,9 @@ class ServerSession:
         for channel in self._channels.values():
             channel.carrier.close()
         self._channels.clear()
+        # GStreamer has more to say after it; a client that has not is a stranger again.
+        self._id = secrets.token_hex(8)
+        self._known, self._connected_s = False, self._now()
         return respond(200, request)
 
     async def _get_parameter(self, request: Request) -> Response:
