@@ -66,7 +66,7 @@ lint: setup-test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: setup-long
-	@$(BIN)/python -m tests.bench $(ARGS)
+	@$(BIN)/python tests/bench/recording.py $(ARGS)
 
 # Rewrites the locks from pyproject.toml; needs `uv` on the PATH.
 lock:

@@ -88,6 +88,9 @@ class Jobs:
         for pin in await self._index.pins():
             if pin.job not in open_jobs:
                 await self._index.unpin(pin.job)
+        if not self._uplinks:
+            # Nothing will ever come: a return would be taken for work done, and asked for again at once.
+            await asyncio.Event().wait()
         async with asyncio.TaskGroup() as group:
             for central, uplink in self._uplinks.items():
                 name = f"uplink:{central}"

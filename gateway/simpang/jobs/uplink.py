@@ -102,13 +102,15 @@ class Uplink:
         async with self._open_store() as store:
             while True:
                 self._bell.clear()
-                if not await self._one_step(store):
+                waiting = await self._jobs.open(self.central.id)
+                if not waiting:
+                    await self._bell.wait()
+                elif not await self._one_step(store, waiting):
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._bell.wait(), LOOK_S)
 
-    async def _one_step(self, store: S3Store) -> bool:
+    async def _one_step(self, store: S3Store, waiting: list[Job]) -> bool:
         """Takes the first job that can go on one step forward; False where none can."""
-        waiting = await self._jobs.open(self.central.id)
         first_sending = True
         for job in waiting:
             if self._monotonic() < self._look_at.get(job.id, 0.0):
