@@ -1,6 +1,6 @@
 """A part as one ordinary MP4 that starts at zero and can be asked for by byte ranges.
 
-    ftyp moov sidx { moof mdat }*
+    ftyp moov { sidx }* { moof mdat }*
 
 Its bytes are the recorded ones but for 8 in each track's `tfdt`: decode times count from the part's start
 instead of the run's. The seals stay behind, since they cover the recorded bytes. The `sidx` tells players how
@@ -23,7 +23,7 @@ from simpang_buffer.media.seal import BadBox
 from simpang_buffer.model import VIDEO_TIMESCALE, FragmentFlags
 from simpang_buffer.reading.clips import Part, Piece
 from simpang_buffer.reading.errors import Altered, Vanished
-from simpang_buffer.reading.seek_boxes import MAX_REFERENCES, Reference, sidx
+from simpang_buffer.reading.seek_boxes import MAX_REFERENCES, Reference, rescaled, sidx
 
 # Read and handed on at once: few changes of thread for a megabyte, and little memory for each reader.
 _BLOCK_BYTES = 1 << 18
@@ -35,7 +35,7 @@ class ProgressiveMp4:
     def __init__(self, part: Part) -> None:
         self.init_bytes = len(part.init)
         self._part = part
-        self._head = part.init + sidx(VIDEO_TRACK, VIDEO_TIMESCALE, _references(part.pieces))
+        self._head = part.init + _segment_index(part)
         # Where each piece starts in this file; one more for the end.
         sizes = (piece.fragment.size_bytes for piece in part.pieces)
         self._starts = list(accumulate(sizes, initial=len(self._head)))
@@ -104,6 +104,14 @@ class ProgressiveMp4:
             else:
                 self._zero = {VIDEO_TRACK: video, AUDIO_TRACK: video * rate // VIDEO_TIMESCALE}
         return self._zero
+
+
+def _segment_index(part: Part) -> bytes:
+    """A `sidx` for each track, since ffmpeg seeks in a track that has none only as far as it has read."""
+    references = _references(part.pieces)
+    rate = part.audio_timescale
+    sound = sidx(AUDIO_TRACK, rate, rescaled(references, VIDEO_TIMESCALE, rate)) if rate else b""
+    return sidx(VIDEO_TRACK, VIDEO_TIMESCALE, references, first_offset=len(sound)) + sound
 
 
 def _references(pieces: Sequence[Piece]) -> list[Reference]:

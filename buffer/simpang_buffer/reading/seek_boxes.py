@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from simpang_buffer.media.fmp4 import box, full_box
 
@@ -36,6 +37,15 @@ class Reference:
         return Reference(size_bytes, duration, self.key)
 
 
+def rescaled(references: Sequence[Reference], timescale: int, to_timescale: int) -> list[Reference]:
+    """The same stretches in another track's ticks, without the rounding adding up."""
+    ends = [ticks * to_timescale // timescale for ticks in accumulate(one.duration for one in references)]
+    return [
+        replace(one, duration=end - start)
+        for one, start, end in zip(references, [0, *ends], ends, strict=False)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class AccessPoint:
     """A fragment that starts with a key frame. time: its presentation, in ticks. moof_offset: in the file."""
@@ -44,14 +54,14 @@ class AccessPoint:
     moof_offset: int
 
 
-def sidx(track_id: int, timescale: int, references: Sequence[Reference]) -> bytes:
-    """Segment index (14496-12 section 8.16.3) of what follows it without a gap, from presentation time 0."""
+def sidx(track_id: int, timescale: int, references: Sequence[Reference], *, first_offset: int = 0) -> bytes:
+    """Segment index (14496-12 section 8.16.3) of what follows it first_offset bytes on, from time 0."""
     if len(references) > MAX_REFERENCES:
         raise ValueError(f"{len(references)} references do not fit one sidx")
     entries = b"".join(
         struct.pack(">III", one.size_bytes, one.duration, _SAP if one.key else 0) for one in references
     )
-    head = struct.pack(">IIQQHH", track_id, timescale, 0, 0, 0, len(references))
+    head = struct.pack(">IIQQHH", track_id, timescale, 0, first_offset, 0, len(references))
     return full_box(b"sidx", 1, 0, head, entries)
 
 
