@@ -39,7 +39,7 @@ from simpang_buffer.model import (
     StreamKey,
 )
 from simpang_buffer.reading.tail import Tail
-from simpang_buffer.recording.live import LiveFeed, LiveFrame, LiveInit
+from simpang_buffer.recording.live import LiveFeed, LiveFrame, LiveInit, LiveItem
 from simpang_buffer.recording.pool import NotRecorded
 from simpang_buffer.recording.segment_writer import RunStart, SegmentWriter
 
@@ -51,11 +51,23 @@ TOML = {
 }
 
 
+class BreakableFeed(LiveFeed):
+    """A live feed whose connection a test can break."""
+
+    broken = False
+
+    async def get(self) -> LiveItem:
+        item = await super().get()
+        if self.broken:
+            raise ConnectionResetError
+        return item
+
+
 class FedPool:
     """Live feeds that a test feeds; no recorder."""
 
     def __init__(self) -> None:
-        self.feeds: dict[StreamKey, list[LiveFeed]] = {}
+        self.feeds: dict[StreamKey, list[BreakableFeed]] = {}
         self.inits: dict[StreamKey, LiveInit] = {}
         self.tails: dict[StreamKey, Tail] = {}
 
@@ -66,7 +78,7 @@ class FedPool:
     async def live(self, key: StreamKey) -> AsyncIterator[LiveFeed]:
         if key not in self.inits:
             raise NotRecorded(str(key))
-        feed = LiveFeed(self.inits[key], ())
+        feed = BreakableFeed(self.inits[key], ())
         self.feeds.setdefault(key, []).append(feed)
         try:
             yield feed

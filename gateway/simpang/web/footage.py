@@ -18,7 +18,7 @@ from simpang.web.times import format_time
 from simpang_buffer.model import StreamKey
 from simpang_buffer.reading.clips import Clip, Gap, Part, clips
 from simpang_buffer.reading.coverage import coverage
-from simpang_buffer.reading.errors import RangeTooLong
+from simpang_buffer.reading.errors import RangeTooLong, ReadingError
 from simpang_buffer.reading.playlist import playlist
 from simpang_buffer.reading.progressive import ProgressiveMp4
 
@@ -139,14 +139,27 @@ async def _send(request: web.Request, movie: ProgressiveMp4, headers: dict[str, 
     response.content_length = sent.size_bytes
     if wanted:
         response.headers[hdrs.CONTENT_RANGE] = f"bytes {sent.start}-{sent.end - 1}/{total_bytes}"
-    await response.prepare(request)
     if request.method == hdrs.METH_HEAD:
+        await response.prepare(request)
         return response
-    # Should a file vanish under it (evicted), the exception cuts the connection short of its Content-Length:
-    # the reader knows that it has half a clip.
-    async for block in movie.write(sent.start, sent.end):
-        await response.write(block)
-    await response.write_eof()
+    blocks = movie.write(sent.start, sent.end)
+    # The first is read before anything is promised: what can no longer be read is said as a problem.
+    try:
+        first = await anext(blocks)
+    except ReadingError as error:
+        raise Problem("unavailable", str(error)) from error
+    await response.prepare(request)
+    try:
+        await response.write(first)
+        async for block in blocks:
+            await response.write(block)
+        await response.write_eof()
+    except BaseException:
+        # Short of its Content-Length, so that nobody takes half a clip for a whole one; and nothing else may
+        # be written behind it.
+        if request.transport is not None:
+            request.transport.abort()
+        raise
     return response
 
 

@@ -94,7 +94,7 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
             raise
         return _translated(error).response()
     except ConnectionError:
-        raise  # the reader left: nobody is there to answer
+        return web.Response(status=499)  # the reader left; nobody is there to read this either
     except Exception:  # noqa: BLE001 - each request is supervised here; the next one must be served
         _log.exception("%s %s failed", request.method, request.path)
         return Problem("internal", f"See the log for {request.method} {request.path}.").response()

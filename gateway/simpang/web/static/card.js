@@ -93,8 +93,14 @@ export class Card {
   }
 
   live() {
-    if (!this.pictures || !this.camera.streams.length) return;
+    if (!this.pictures) return;
     this.leave();
+    this.timeline?.setHead(null);
+    if (!this.camera.streams.length || !["recording", "connecting"].includes(this.camera.state)) {
+      this.mode = "off";
+      this.tellLive("connecting");
+      return;
+    }
     this.mode = "live";
     const stream = this.playable(this.crowded);
     if (!stream && this.camera.streams.some((one) => one.codec)) {
@@ -107,7 +113,6 @@ export class Card {
     const path = streamPath(this.camera.id, (stream ?? this.camera.streams[0]).name);
     this.player = new LivePlayer(this.video, path, (kind) => this.tellLive(kind));
     if (this.visible !== false) this.player.start();
-    this.timeline?.setHead(null);
   }
 
   playFrom(ms) {
