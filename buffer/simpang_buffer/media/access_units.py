@@ -29,9 +29,8 @@ _INTRA_SLICES = frozenset({2, 4, 7, 9})
 class Picture:
     """One access unit as MP4 stores it: each NAL unit behind its length in 4 bytes.
 
-    rtp_time: 32 bits, as sent. key: decoding can start here. damaged: something of it, or of a picture since
-    the last whole key frame, was lost. format: on key pictures the parameter sets in force, once they are
-    complete.
+    rtp_time: 32 bits, as sent. key: decoding can start here. damaged: slices of it, or of a picture since the
+    last whole key frame, were lost. format: on key pictures the parameter sets in force, once complete.
     """
 
     rtp_time: int

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
+from simpang_buffer.media.audio_format import AAC_RATES
 from simpang_buffer.media.bits import Unreadable
 
 _HEADER_BYTES, _CRC_BYTES = 7, 2
@@ -15,7 +17,14 @@ def is_adts(data: bytes | memoryview) -> bool:
     return len(data) >= 2 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0
 
 
-def split_adts(data: bytes) -> Iterator[bytes]:
+class AdtsFrame(NamedTuple):
+    """rate: samples per second, as its header states it; 0 for a reserved index."""
+
+    rate: int
+    data: bytes
+
+
+def split_adts(data: bytes) -> Iterator[AdtsFrame]:
     """The frames without their headers, at most 64. Raises Unreadable at the first that is not whole."""
     at = 0
     for _ in range(_MAX_FRAMES):
@@ -27,5 +36,6 @@ def split_adts(data: bytes) -> Iterator[bytes]:
         size = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
         if size <= head_bytes or at + size > len(data):
             raise Unreadable("ADTS frame is cut short")
-        yield data[at + head_bytes : at + size]
+        rate = (*AAC_RATES, 0, 0, 0)[data[at + 2] >> 2 & 0x0F]
+        yield AdtsFrame(rate, data[at + head_bytes : at + size])
         at += size

@@ -64,6 +64,7 @@ class AacDepacketizer:
         self._partial_bytes = 0
         self._partial_time = 0
         self.unsupported = 0
+        self.mismatched = 0
 
     def push(self, packet: memoryview) -> list[AudioFrame]:
         """Never raises."""
@@ -134,7 +135,11 @@ class AacDepacketizer:
             frames.append(AudioFrame(time & 0xFFFF_FFFF, data, self.config.frame_samples))
 
     def _emit_adts(self, data: bytes, time: int, frames: list[AudioFrame]) -> None:
-        for number, frame in enumerate(split_adts(data)):
+        for number, (rate, frame) in enumerate(split_adts(data)):
+            if rate != self.config.rate:
+                # One that states 32 kHz and sends 16 would play an octave off (QUIRKS 9.1).
+                self.mismatched += 1
+                continue
             stamp = (time + number * self._frame_ticks) & 0xFFFF_FFFF
             frames.append(AudioFrame(stamp, frame, self.config.frame_samples))
 

@@ -14,6 +14,8 @@ _FOLLOW_AFTER = 8
 _WAITING_BYTES = 1 << 17
 # Sequence numbers so far back are late duplicates; farther ones are a counter that starts over.
 _LATE = 256
+# No link loses so many packets in a row and goes on; at 100 Mbit/s it would be half a second.
+_STARTS_OVER = 4096
 
 
 class RtpHeader(NamedTuple):
@@ -107,8 +109,8 @@ class RtpSource:
         if missing > 0xFFFF - _LATE:
             self.dropped += 1
             return ()
-        # A counter that starts over also loses something; how much, nobody knows.
-        missing = missing if missing < 0x8000 else 1
+        # A counter that starts over (Eufy) also loses something; how much, nobody knows.
+        missing = missing if missing < _STARTS_OVER else 1
         self.lost += missing
         self._next_seq = (header.seq + 1) & 0xFFFF
         return (header._replace(lost=missing),)

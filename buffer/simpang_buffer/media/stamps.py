@@ -39,7 +39,7 @@ class Stamps:
         self.restamped = 0
 
     def place(self, stamp: int, arrival_us: int, *, reordered: bool) -> int:
-        """The picture's ticks. Distinct from, and unless `reordered` later than, those of all before it."""
+        """The picture's ticks: unless `reordered`, later than those of all before it."""
         if self._raw is None:
             self._raw, self._newest_arrival_us = stamp, arrival_us
             return 0

@@ -1,8 +1,8 @@
 """The time of one run: RTP stamps of pictures and sound to decode times from its start, and those to UTC.
 
 Decode time 0 is where the first key picture is decoded. Durations are the camera's own. UTC is anchored once,
-by a sender report where it agrees with the arrivals, else by the arrivals. Pictures and sound are anchored each
-by itself, so that they fit (QUIRKS 9.3). Pure: arrivals are arguments.
+by a sender report where it agrees with the arrivals, else by the arrivals. Pictures and sound are anchored
+separately, so that they fit (QUIRKS 9.3). Pure: arrivals are arguments.
 """
 
 from __future__ import annotations
