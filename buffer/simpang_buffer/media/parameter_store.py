@@ -62,10 +62,11 @@ class ParameterSetStore:
         return self._reorder
 
     def _keep(self, sets: dict[tuple[int, int], bytes], nal: bytes) -> None:
-        if len(nal) < 4:
+        if not nal:
             return
         kind = nal_type(self._encoding, nal)
-        if kind not in self._kinds:
+        # An SPS states profile and level in its first four bytes; the others need their header and id.
+        if kind not in self._kinds or len(nal) < (4 if kind in (H264_SPS, H265_SPS) else 3):
             return
         key = kind, _set_id(self._encoding, kind, nal)
         if sets.get(key) == nal:
