@@ -16,6 +16,7 @@ from simpang_buffer.rtsp.mount import Mount
 from simpang_buffer.rtsp.sdp import Track
 from simpang_buffer.rtsp.served_track import aac_track, g711_track, h264_track, h265_track
 from simpang_buffer.rtsp.server import RtspServer
+from simpang_buffer.rtsp.server_limits import DEFAULT_LIMITS, ServerLimits
 
 
 @dataclass
@@ -62,7 +63,7 @@ async def served_camera(
     noise: int = 12_000,
     width: int = 640,
     height: int = 360,
-    max_clients: int = 64,
+    limits: ServerLimits = DEFAULT_LIMITS,
 ) -> AsyncIterator[ServedCamera]:
     """A camera at rtsp://127.0.0.1:PORT/main in real time, a key frame every second."""
     units = media_samples.video(
@@ -70,7 +71,7 @@ async def served_camera(
     )
     tracks = [video_track(codec, units), *([] if sound is None else [sound_track(sound)])]
     mount = Mount(tracks)
-    server = RtspServer("127.0.0.1", 0, {"/main": mount}, auth, max_clients=max_clients)
+    server = RtspServer("127.0.0.1", 0, {"/main": mount}, auth, limits=limits)
     camera = ServedCamera(server, mount, units)
     async with asyncio.TaskGroup() as tasks:
         running = [

@@ -18,7 +18,7 @@ from simpang_buffer.rtsp.auth import Credentials, ServerAuth
 from simpang_buffer.rtsp.mount import Mount
 from simpang_buffer.rtsp.session import Source, open_session
 
-SECONDS = 2
+SECONDS = 1
 USERS = {"petugas": "rahasia:@/ sekali"}
 SIGN_IN = "petugas:rahasia%3A%40%2F%20sekali"
 Transport = Literal["tcp", "udp"]
@@ -43,14 +43,13 @@ async def run(command: Sequence[str], within_s: float = 20) -> tuple[int, str, s
 
 
 async def ffmpeg_decodes(url: str, transport: Transport, maps: Sequence[str]) -> str:
-    """What ffmpeg has to complain of while it decodes two seconds."""
+    """What ffmpeg has to complain of while it decodes a second."""
     command = ["ffmpeg", "-v", "error", "-xerror", "-rtsp_transport", transport, "-i", url]
     status, _, err = await run([*command, *maps, "-t", str(SECONDS), "-f", "null", "-"])
     assert status == 0, err
     return err
 
 
-@pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.mark.parametrize(
     ("codec", "sound"),
     [
@@ -60,13 +59,14 @@ async def ffmpeg_decodes(url: str, transport: Transport, maps: Sequence[str]) ->
     ],
     ids=["h264-aac", "h265-pcma", "h264-pcmu"],
 )
-async def test_ffmpeg_decodes_without_an_error(
-    codec: VideoCodec, sound: SoundTrack, transport: Transport
-) -> None:
+async def test_ffmpeg_decodes_without_an_error(codec: VideoCodec, sound: SoundTrack) -> None:
     async with served_camera(codec, sound, auth=ServerAuth(USERS)) as camera:
-        complaints = await ffmpeg_decodes(camera.url(SIGN_IN), transport, ["-map", "0:v", "-map", "0:a"])
+        maps = ["-map", "0:v", "-map", "0:a"]
+        complaints = await asyncio.gather(
+            ffmpeg_decodes(camera.url(SIGN_IN), "tcp", maps), ffmpeg_decodes(camera.url(SIGN_IN), "udp", maps)
+        )
 
-        assert complaints == ""
+        assert complaints == ["", ""]
         await has_no_readers(camera.mount)
 
 
@@ -109,21 +109,21 @@ async def test_ffprobe_reads_formats_from_the_description() -> None:
         assert (audio["codec_name"], audio["sample_rate"], audio["channels"]) == ("aac", "16000", 1)
 
 
-@pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.mark.parametrize("codec", ["h264", "h265"])
-async def test_gstreamer_decodes_without_an_error(codec: VideoCodec, transport: Transport) -> None:
+async def test_gstreamer_decodes_without_an_error(codec: VideoCodec) -> None:
+    depay, decoder = ("rtph264depay", "avdec_h264") if codec == "h264" else ("rtph265depay", "avdec_h265")
+    video = f"s. ! {depay} ! {decoder} max-errors=0 ! identity eos-after=30 ! fakesink sync=false"
+    # A pad of rtspsrc that nothing is linked to makes it fail as it ends.
+    sound = "s. ! rtppcmadepay ! alawdec ! identity eos-after=40 ! fakesink sync=false"
     async with served_camera(codec, media_samples.g711("PCMA"), auth=ServerAuth(USERS)) as camera:
-        depay, decoder = ("rtph264depay", "avdec_h264") if codec == "h264" else ("rtph265depay", "avdec_h265")
-        source = f"rtspsrc location={camera.url()} protocols={transport} latency=100"
-        sign_in = ["user-id=petugas", f"user-pw={USERS['petugas']}"]
-        command = ["gst-launch-1.0", "-q", *source.split(), *sign_in, "name=s"]
-        video = f"s. ! {depay} ! {decoder} max-errors=0 ! identity eos-after=40 ! fakesink sync=false"
-        # A pad of rtspsrc that nothing is linked to makes it fail as it ends.
-        sound = "s. ! rtppcmadepay ! alawdec ! identity eos-after=60 ! fakesink sync=false"
-        status, out, err = await run([*command, *video.split(), *sound.split()], within_s=25)
 
-        assert status == 0, out + err
-        assert "ERROR" not in out + err
+        async def play(transport: Transport) -> tuple[int, str, str]:
+            source = f"rtspsrc location={camera.url()} protocols={transport} latency=100 name=s"
+            sign_in = ["user-id=petugas", f"user-pw={USERS['petugas']}"]
+            command = ["gst-launch-1.0", "-q", *source.split(), *sign_in, *video.split(), *sound.split()]
+            return await run(command, within_s=25)
+
+        assert await asyncio.gather(play("tcp"), play("udp")) == [(0, "", "")] * 2
 
 
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 
 from simpang_buffer.rtsp.auth import ServerAuth
 from simpang_buffer.rtsp.mount import Mount
+from simpang_buffer.rtsp.server_limits import DEFAULT_LIMITS, ServerLimits
 from simpang_buffer.rtsp.server_request import READ_LIMIT_BYTES
 from simpang_buffer.rtsp.server_session import ServerSession
 from simpang_buffer.rtsp.server_transport import prepare
 
-# More than any gateway's readers; each takes at most about a megabyte while it is slow.
-MAX_CLIENTS = 64
 # Out of descriptors: try again when some clients may have gone.
 _PAUSE_S = 0.5
 _REFUSAL = b"RTSP/1.0 503 Service Unavailable\r\nRetry-After: 10\r\n\r\n"
@@ -37,11 +36,11 @@ class RtspServer:
         mounts: Mapping[str, Mount],
         auth: ServerAuth | None = None,
         *,
-        max_clients: int = MAX_CLIENTS,
+        limits: ServerLimits = DEFAULT_LIMITS,
     ) -> None:
         self._mounts = mounts
         self._auth = auth
-        self._max_clients = max_clients
+        self._limits = limits
         self._clients = 0
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=64)
@@ -67,7 +66,7 @@ class RtspServer:
                         _log.warning("no further RTSP client can be accepted: %s", error.strerror)
                         await asyncio.sleep(_PAUSE_S)
                         continue
-                    if self._clients >= self._max_clients:
+                    if self._clients >= self._limits.clients:
                         _refuse(connection)
                         continue
                     self._clients += 1
@@ -79,7 +78,9 @@ class RtspServer:
             try:
                 prepare(writer)
                 local = connection.getsockname()[0]
-                session = ServerSession(reader, writer, self._mounts, self._auth, local=local, peer=peer)
+                session = ServerSession(
+                    reader, writer, self._mounts, self._auth, self._limits, local=local, peer=peer
+                )
                 await session.run()
             finally:
                 # What a slow client has not taken yet is not worth waiting for.

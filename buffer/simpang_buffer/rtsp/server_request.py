@@ -14,23 +14,22 @@ from simpang_buffer.rtsp.message import MAX_HEAD_BYTES, Request, body_length, pa
 MAX_BODY_BYTES = 16 * 1024
 # The StreamReader's limit: with it a head that never ends takes at most twice this much memory.
 READ_LIMIT_BYTES = MAX_HEAD_BYTES
-# Once begun, a request has to be there within this time.
-_REQUEST_S = 10.0
 
 
-async def read_request(reader: asyncio.StreamReader, idle_s: float) -> Request | None:
+async def read_request(reader: asyncio.StreamReader, idle_s: float, request_s: float) -> Request | None:
     """The next request, or None for an interleaved packet (a receiver report), which is a sign of life.
 
-    reader: made with READ_LIMIT_BYTES. idle_s: how long the client may be silent before it. Raises
-    TimeoutError for silence, Malformed, EOFError when the client has closed, and ConnectionError.
+    reader: made with READ_LIMIT_BYTES. idle_s: how long the client may be silent before it; request_s:
+    from its first byte to its last. Raises TimeoutError for silence, Malformed, EOFError when the client has
+    closed, and ConnectionError.
     """
     async with asyncio.timeout(idle_s):
         first = await reader.readexactly(1)
     try:
-        async with asyncio.timeout(_REQUEST_S):
+        async with asyncio.timeout(request_s):
             return await _rest(first, reader)
     except TimeoutError:
-        raise Malformed(f"a request that takes more than {_REQUEST_S:.0f} s to arrive") from None
+        raise Malformed(f"a request that takes more than {request_s:.0f} s to arrive") from None
 
 
 async def _rest(first: bytes, reader: asyncio.StreamReader) -> Request | None:

@@ -1,6 +1,6 @@
 """One client's connection and the session in it: RFC 2326 as clients use it, for playing only.
 
-A session lives and dies with its connection, as with most cameras. It ends after SESSION_S without a sign of
+A session lives and dies with its connection, as with most cameras. It ends after a minute without a sign of
 life: over TCP taking our packets is one, over UDP only requests and receiver reports are.
 """
 
@@ -19,18 +19,14 @@ from simpang_buffer.rtsp.mount import Mount, MountClosed
 from simpang_buffer.rtsp.packetize import RtpSender
 from simpang_buffer.rtsp.sdp import Sdp, build_sdp
 from simpang_buffer.rtsp.served_path import content_base, find_mount, find_track
+from simpang_buffer.rtsp.server_limits import ServerLimits
 from simpang_buffer.rtsp.server_player import Channel, play
 from simpang_buffer.rtsp.server_request import read_request
 from simpang_buffer.rtsp.server_response import PUBLIC, respond
-from simpang_buffer.rtsp.server_transport import STUCK_S, Interleaved, Udp, choose_transport
+from simpang_buffer.rtsp.server_transport import Interleaved, Udp, choose_transport
 
 _log = logging.getLogger(__name__)
 
-SESSION_S = 60.0
-# Until it has signed in, or begun a session where no password is asked for, a client holds a place this long.
-_STRANGER_S = 10.0
-# Wrong passwords on one connection; guessing on costs a new connection each time.
-_MOST_REFUSALS = 4
 # Methods of RTSP that no player needs.
 _KNOWN_ELSEWHERE = ("ANNOUNCE", "RECORD", "REDIRECT")
 
@@ -48,6 +44,7 @@ class ServerSession:
         writer: asyncio.StreamWriter,
         mounts: Mapping[str, Mount],
         auth: ServerAuth | None,
+        limits: ServerLimits,
         *,
         local: str,
         peer: str,
@@ -57,6 +54,7 @@ class ServerSession:
         self._writer = writer
         self._mounts = mounts
         self._auth = auth
+        self._limits = limits
         self._local = local
         self._peer = peer
         self._now = now
@@ -84,7 +82,9 @@ class ServerSession:
     async def _answer_requests(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             try:
-                request = await read_request(self._reader, self._deadline_s() - self._now())
+                request = await read_request(
+                    self._reader, self._deadline_s() - self._now(), self._limits.request_s
+                )
             except TimeoutError:
                 if self._deadline_s() > self._now():
                     continue
@@ -95,21 +95,21 @@ class ServerSession:
             self._alive_s = self._now()
             if request is not None:
                 await self._reply(await self._answer(request, tasks))
-                if self._refusals >= _MOST_REFUSALS:
+                if self._refusals >= self._limits.refusals:
                     raise _Ended
 
     def _deadline_s(self) -> float:
         """When the client has been silent for too long, on our clock."""
         if not self._known:
-            return self._connected_s + _STRANGER_S
+            return self._connected_s + self._limits.stranger_s
         over_tcp = any(isinstance(channel.carrier, Interleaved) for channel in self._channels.values())
         if self._is_playing() and over_tcp:
-            return self._now() + SESSION_S
-        return self._alive_s + SESSION_S
+            return self._now() + self._limits.session_s
+        return self._alive_s + self._limits.session_s
 
     async def _reply(self, response: Response) -> None:
         self._writer.write(build_response(response))
-        async with asyncio.timeout(STUCK_S):
+        async with asyncio.timeout(self._limits.stuck_s):
             await self._writer.drain()
 
     async def _answer(self, request: Request, tasks: asyncio.TaskGroup) -> Response:
@@ -194,7 +194,7 @@ class ServerSession:
             200,
             request,
             ("Transport", carrier.answer(sender.ssrc)),
-            ("Session", f"{self._id};timeout={SESSION_S:.0f}"),
+            self._session_field(),
         )
 
     async def _carrier(self, request: Request, index: int) -> Interleaved | Udp | None:
@@ -207,7 +207,9 @@ class ServerSession:
             taken = {
                 number for other in others if isinstance(other, Interleaved) for number in other.channels
             }
-            return None if taken & set(channels) else Interleaved(self._writer, channels)
+            return (
+                None if taken & set(channels) else Interleaved(self._writer, channels, self._limits.stuck_s)
+            )
         assert transport.client_port is not None
         udp = Udp(self._peer, transport.client_port, self._sign_of_life)
         try:
@@ -222,7 +224,7 @@ class ServerSession:
             return respond(455, request)
         if not self._names_this_session(request):
             return respond(454, request)
-        session = ("Session", f"{self._id};timeout={SESSION_S:.0f}")
+        session = self._session_field()
         if self._is_playing():
             return respond(200, request, session)
         info = ",".join(
@@ -276,6 +278,9 @@ class ServerSession:
     def _names_this_session(self, request: Request, *, may_be_absent: bool = False) -> bool:
         named = (request.headers.get("session") or "").partition(";")[0].strip()
         return may_be_absent if not named else bool(self._channels) and named == self._id
+
+    def _session_field(self) -> tuple[str, str]:
+        return "Session", f"{self._id};timeout={self._limits.session_s:.0f}"
 
     def _sign_of_life(self) -> None:
         self._alive_s = self._now()

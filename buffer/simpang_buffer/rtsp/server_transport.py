@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from simpang_buffer.rtsp.transport import Transport, parse_transport
 from simpang_buffer.rtsp.udp import bind_pair
 
-# A client that takes no bytes for this long is gone.
-STUCK_S = 10.0
 # What waits in our process for one slow client: a large key frame.
 _BUFFER_BYTES = 256 * 1024
 # Datagrams in a row before a pause: an unpaced key frame overruns the receive buffers of common clients.
@@ -27,6 +25,7 @@ class Interleaved:
 
     writer: asyncio.StreamWriter
     channels: tuple[int, int]
+    stuck_s: float
 
     def answer(self, ssrc: int) -> str:
         """The Transport field of the reply to SETUP."""
@@ -34,12 +33,12 @@ class Interleaved:
         return f"RTP/AVP/TCP;unicast;interleaved={first}-{second};ssrc={ssrc:08X}"
 
     async def send(self, packets: Sequence[bytes], report: bytes | None = None) -> bool:
-        """Write packets and a report. Raises TimeoutError where the client takes nothing for STUCK_S."""
+        """Write packets and a report. Raises TimeoutError where the client takes nothing for stuck_s."""
         frames = [] if report is None else [_frame_head(self.channels[1], report), report]
         for packet in packets:
             frames += (_frame_head(self.channels[0], packet), packet)
         self.writer.write(b"".join(frames))
-        async with asyncio.timeout(STUCK_S):
+        async with asyncio.timeout(self.stuck_s):
             await self.writer.drain()
         return True
 
