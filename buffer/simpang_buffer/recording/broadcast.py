@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from simpang_buffer.model import VIDEO_TIMESCALE, AccessUnit, AudioFormat, StreamKey, VideoFormat
 from simpang_buffer.recording.live import LiveFrame, LiveGroup, LiveInit
 from simpang_buffer.recording.outbox import Outbox
@@ -52,6 +54,11 @@ class Broadcast:
         if self.watched:
             self._send_init(init)
 
+    def anchored(self, anchor_us: int) -> None:
+        """UTC of decode time 0 is known now: whoever comes later hears it."""
+        if self._init is not None and self._init.anchor_us != anchor_us:
+            self._init = replace(self._init, anchor_us=anchor_us)
+
     def end(self) -> None:
         """The run is over: nothing of it is for the next viewer."""
         self._init = None
@@ -99,9 +106,7 @@ class Broadcast:
         self._outbox.tell(Message("init", self._key, fields, init.init))
 
 
-def live_init(
-    run: int, init: bytes, video: VideoFormat, audio: AudioFormat | None, anchor_us: int | None
-) -> LiveInit:
+def live_init(run: int, init: bytes, video: VideoFormat, audio: AudioFormat | None) -> LiveInit:
     """mime is what MediaSource.isTypeSupported takes: RFC 6381 codecs."""
     codecs = video.codec if audio is None else f"{video.codec},{audio.codec}"
     return LiveInit(
@@ -110,5 +115,5 @@ def live_init(
         init=init,
         video_timescale=VIDEO_TIMESCALE,
         audio_timescale=audio.timescale if audio else None,
-        anchor_us=anchor_us,
+        anchor_us=None,
     )

@@ -1,7 +1,7 @@
 """What a viewer gets while a stream is recorded: the header, then frames as they come. The daemon's side.
 
-A feed never makes anybody wait: one that is not read fast enough loses frames up to the next key frame, and is
-told how many. A new feed begins with the frames since the last key frame, so there is a picture at once.
+A feed never makes anybody wait: one that is not read fast enough loses frames up to the next key frame, and
+is told how many. A new feed begins with the frames since the last key frame, so there is a picture at once.
 """
 
 from __future__ import annotations

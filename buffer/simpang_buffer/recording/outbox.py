@@ -1,9 +1,9 @@
 """What a recorder process says to the daemon, without ever waiting for it.
 
-Everything goes into one socket. When the daemon does not read, what waits is bounded by giving up what is least
-needed first: live frames beyond MAX_LIVE_BYTES (the viewer goes on at the next key frame), then fragments beyond
-MAX_FRAGMENT_BYTES (readers see the file once it is closed), and beyond MAX_BYTES the process hangs up, which
-ends it: its files are closed, and the daemon adopts them when it comes to its senses.
+Everything goes into one socket. When the daemon does not read, what waits is bounded by giving up what is
+least needed first: live frames beyond MAX_LIVE_BYTES (the viewer goes on at the next key frame), then
+fragments beyond MAX_FRAGMENT_BYTES (readers see the file once it is closed), and beyond MAX_BYTES the process
+hangs up, which ends it: its files are closed, and the daemon adopts them when it comes to its senses.
 """
 
 from __future__ import annotations

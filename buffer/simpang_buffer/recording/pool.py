@@ -34,8 +34,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# The first death is followed by a restart at once: every second counts. Then a process that cannot live is given
-# time; a minute of health and it starts over.
+# The first death is followed by a restart at once: every second counts. Then a process that cannot live is
+# given time; a minute of health and it starts over.
 _BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 _HEALTHY_S = 60.0
 
@@ -45,8 +45,9 @@ class NotRecorded(Exception):
 
 
 class RecorderPool:
-    """previous_end: why the last runs in the index ended, for streams recorded before: restart, or power after a
-    boot. on_disk_full: called when a write found no room; make some. Processes inherit inherit_fds."""
+    """previous_end: why the last runs in the index ended, for streams recorded before: restart, or power
+    after a boot. on_disk_full: called when a write found no room; make some. Processes inherit
+    inherit_fds."""
 
     def __init__(
         self,
@@ -81,7 +82,9 @@ class RecorderPool:
                 group.create_task(self._keep_running(worker), name=worker.name)
 
     def want(self, specs: Iterable[StreamSpec]) -> None:
-        """The whole set of what is to be recorded from now on. A stream whose source changed gets a new run."""
+        """The whole set of what is to be recorded from now on. A stream whose source changed gets a new
+        run.
+        """
         wanted = {spec.key: spec for spec in specs}
         for key in self._wanted.keys() - wanted.keys():
             self._worker_of(key).forget(key)

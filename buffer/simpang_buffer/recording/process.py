@@ -1,8 +1,9 @@
 """A recorder process: `python -m simpang_buffer.recording.process --fd N --media DIR --site ID ...`.
 
-Records the streams that the daemon names over the socket pair N, and ends when that socket does: files are closed
-properly first, within 2 s. Signals meant for the daemon are ignored, since a terminal and systemd send them to all
-processes at once: the daemon's end, however it comes, is the signal. Secrets come over the socket only.
+Records the streams that the daemon names over the socket pair N, and ends when that socket does: files are
+closed properly first, within 2 s. Signals meant for the daemon are ignored, since a terminal and systemd send
+them to all processes at once: the daemon's end, however it comes, is the signal. Secrets come over the socket
+only.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from simpang_buffer.recording.recorder import Recorder, Surroundings
 from simpang_buffer.recording.reports import Reporter
 from simpang_buffer.recording.sign_in import SignIns
 from simpang_buffer.recording.spec import stream_spec
-from simpang_buffer.recording.sync import Disk
+from simpang_buffer.recording.sync import Disk, Report
 from simpang_buffer.recording.tick import Tick
 from simpang_buffer.rtsp.session import BUFFER_BYTES
 
@@ -108,20 +109,16 @@ class RecorderProcess:
         task.add_done_callback(lambda _: self._done(key))
 
     def _done(self, key: StreamKey) -> None:
-        """However it ended: its files are closed and reported before this, or the disk thread says so soon."""
+        """However it ended: the daemon hears so when the disk thread has closed its files."""
         recorder = self._recorders.pop(key)
         del self._tasks[key]
-        self._surroundings.reporter.idle_when_settled(key, recorder.last_end)
+        self._surroundings.reporter.leave(key, recorder.last_end)
 
     async def _pulse(self) -> None:
-        page_bytes = os.sysconf("SC_PAGE_SIZE")
-        with Path("/proc/self/statm").open("rb", buffering=0) as statm:
-            while True:
-                statm.seek(0)
-                rss_bytes = int(statm.read(128).split()[1]) * page_bytes
-                fields = {"cpu_s": round(time.process_time(), 3), "rss_bytes": rss_bytes}
-                self._outbox.tell(Message("pulse", fields=fields))
-                await asyncio.sleep(_PULSE_S)
+        while True:
+            fields = {"cpu_s": round(time.process_time(), 3), "rss_bytes": _resident_bytes()}
+            self._outbox.tell(Message("pulse", fields=fields))
+            await asyncio.sleep(_PULSE_S)
 
 
 async def run(connection: socket.socket, media: Path, site: str, segment_s: float, flush_s: float) -> None:
@@ -130,9 +127,12 @@ async def run(connection: socket.socket, media: Path, site: str, segment_s: floa
     reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 20)
     outbox = Outbox(writer)
     reporter = Reporter(outbox)
-    disk = Disk(lambda reports: loop.call_soon_threadsafe(reporter.take, reports), flush_s=flush_s)
+
+    def report(reports: Sequence[Report]) -> None:
+        loop.call_soon_threadsafe(reporter.take, reports)
+
     with contextlib.ExitStack() as stack:
-        stack.enter_context(disk)
+        disk = stack.enter_context(Disk(report, flush_s=flush_s))
         surroundings = Surroundings(
             site=site,
             media=media,
@@ -157,7 +157,9 @@ async def run(connection: socket.socket, media: Path, site: str, segment_s: floa
 
 
 def harden() -> None:
-    """No new privileges, no core (it would hold passwords), few descriptors; ignores signals for the daemon."""
+    """No new privileges, no core (it would hold passwords), few descriptors; ignores signals for the
+    daemon.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "no_new_privs is not possible")
@@ -171,6 +173,12 @@ def harden() -> None:
         signal.signal(ignored, signal.SIG_IGN)
 
 
+def _resident_bytes() -> int:
+    """Of this process (proc(5), statm)."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="simpang-record", description="Started by `simpang run`.")
     parser.add_argument("--fd", type=int, required=True, help="the socket to the daemon")
@@ -180,7 +188,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--flush-s", type=float, default=2.0, help="how much video a power cut costs")
     options = parser.parse_args(arguments)
     harden()
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
     connection = socket.socket(fileno=options.fd)
     asyncio.run(run(connection, options.media, options.site, options.segment_s, options.flush_s))
 

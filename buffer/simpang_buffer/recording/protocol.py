@@ -1,14 +1,16 @@
 """What the daemon and a recorder process say to each other over their socket pair.
 
-A message is `u32 total length, u16 header length` (big-endian; the total counts what follows it), a JSON object
-and a payload of bytes. Both sides bound it before memory is taken. The two sides are one release of one program:
-a message that does not parse is a fault, never something to guess at, and raises `ProtocolError`.
+A message is `u32 total length, u16 header length` (big-endian; the total counts what follows it), a JSON
+object and a payload of bytes. Both sides bound it before memory is taken. The two sides are one release of
+one program: a message that does not parse is a fault, never something to guess at, and raises
+`ProtocolError`.
 
     daemon -> recorder: record forget watch unwatch stop
-    recorder -> daemon: state opened fragment closed ended init frame dropped pulse
+    recorder -> daemon: state opened fragment closed idle init frame dropped pulse
 
-Per stream the order of a run is: opened { fragment } closed, again for each file, and ended at last. `fragment`
-means written, `closed` means durable. A run that broke a file leaves it without `closed`: `ended` names it then.
+Per stream and run: opened { fragment } closed, again for each file. `fragment` means written, `closed` durable. A
+file that broke has no `closed`. `idle` ends what `record` began, after the last file: its reason is that of the
+gap, and with `broken` some file has to be adopted before the stream is recorded again.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from simpang_buffer.model import (
     StreamKey,
 )
 
-# The largest is one picture on its way to a viewer; B's depacketizer caps a picture at 8 MB.
+# The largest is one picture on its way to a viewer, and pictures are at most 8 MB.
 MAX_MESSAGE_BYTES = 16 << 20
 _PREFIX = struct.Struct(">IH")
 

@@ -13,7 +13,9 @@ from simpang_buffer.recording.sync import Disk, FileClosed, FileFailed, FileOpen
 
 
 class Reporter:
-    """Knows which files of which stream are not closed, so that a stream is called idle only after they are."""
+    """Knows which files of which stream are not closed, so that a stream is called idle only after they
+    are.
+    """
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox

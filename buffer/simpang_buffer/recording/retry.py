@@ -13,8 +13,8 @@ from simpang_buffer.rtsp.errors import (
     Unsupported,
 )
 
-# Cameras lock an account after 5 to 7 refused tries, for everybody at our address: three in the first hour (at
-# 0, 10 and 30 minutes), then one an hour.
+# Cameras lock an account after 5 to 7 refused tries, for everybody at our address: three in the first hour
+# (at 0, 10 and 30 minutes), then one an hour.
 AUTH_DELAYS_S = (600.0, 1200.0, 3600.0)
 _SOON_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 # Sessions of ours that broke may count as clients until the camera forgets them, mostly after a minute.
@@ -30,7 +30,7 @@ def delay_s(error: Exception, failures: int) -> float:
     """How long to wait after this many failures in a row (from 1), none of them followed by health."""
     match error:
         case AuthRefused():
-            delays = AUTH_DELAYS_S
+            delays: tuple[float, ...] = AUTH_DELAYS_S
         case Limit():
             delays = _LIMIT_S
         case Unsupported() | RefusedByPolicy():
@@ -43,8 +43,8 @@ def delay_s(error: Exception, failures: int) -> float:
 def gap_reason(ended: GapReason | None, error: StreamError, since_end_s: float) -> GapReason | None:
     """What to call the gap that `ended` began, now that a try since_end_s after it failed as well.
 
-    A refused sign-in explains a gap better than whatever ended the run. A camera that hung up, is away for some
-    seconds and comes back within minutes was restarted; one that stays away is unreachable.
+    A refused sign-in explains a gap better than whatever ended the run. A camera that hung up, is away for
+    some seconds and comes back within minutes was restarted; one that stays away is unreachable.
     """
     if isinstance(error, AuthRefused):
         return GapReason.AUTH

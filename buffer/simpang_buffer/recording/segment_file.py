@@ -1,4 +1,6 @@
-"""One media file while it grows: created, appended to, made durable, closed. It blocks: the disk thread's only."""
+"""One media file while it grows: created, appended to, made durable, closed. It blocks: the disk thread's
+only.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simpang_buffer.media.seal import run_box, table_box
-from simpang_buffer.model import Fragment, FragmentFlags, GapReason, RunHeader, Segment, VideoFormat, segment_path
+from simpang_buffer.model import (
+    Fragment,
+    FragmentFlags,
+    GapReason,
+    RunHeader,
+    Segment,
+    VideoFormat,
+    segment_path,
+)
 
 # Linux takes at most 1024 buffers in one writev (IOV_MAX).
 _MAX_BUFFERS = 1024
@@ -21,7 +31,9 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class DiskFailed(Exception):
-    """A write or a sync failed. reason: disk-full or disk-error. broken: the file was left without its table."""
+    """A write or a sync failed. reason: disk-full or disk-error. broken: the file was left without its
+    table.
+    """
 
     def __init__(self, reason: GapReason, detail: str, *, broken: bool = False) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -57,7 +69,9 @@ class SegmentHead:
 
 
 class SegmentFile:
-    """A file's bytes up to `good_end` are whole: head and sealed fragments. What fails is cut back to there."""
+    """A file's bytes up to `good_end` are whole: head and sealed fragments. What fails is cut back to
+    there.
+    """
 
     def __init__(self, media: Path, head: SegmentHead) -> None:
         self.head = head
@@ -81,7 +95,7 @@ class SegmentFile:
         self._write([self.head.to_bytes()])
 
     def append(self, buffers: Sequence[bytes], fragment: Fragment, seal: bytes) -> None:
-        """One fragment and its seal, in one write. Raises DiskFailed, with the file cut back to `good_end`."""
+        """One fragment and its seal in one write. Raises DiskFailed, the file then cut back to `good_end`."""
         self._write(buffers)
         self.fragments.append(fragment)
         self._seal = seal
@@ -92,7 +106,9 @@ class SegmentFile:
         os.posix_fadvise(self._fd, self._synced_end, 0, os.POSIX_FADV_DONTNEED)
 
     def sync(self) -> None:
-        """Makes durable all that was appended. After DiskFailed the file must not be trusted or synced again."""
+        """Makes durable all that was appended. After DiskFailed the file must not be trusted or synced
+        again.
+        """
         try:
             os.fdatasync(self._fd)
             while self._unsynced_folders:

@@ -1,7 +1,8 @@
 """Where a run is cut: pictures and sound of one run into fragments, chunks and segments. Pure, no I/O.
 
-- A fragment is at most a second (a picture that lasts longer is a fragment of its own) and a few MB. A key frame
-  begins a new one, unless key frames follow each other so closely (all-intra cameras) that it would be tiny.
+- A fragment is at most a second (a picture that lasts longer is a fragment of its own) and a few MB. A key
+frame begins a new one, unless key frames follow each other so closely (all-intra cameras) that it would be
+tiny.
 - A chunk begins with the first key frame once the one before it is 4 s long, and with every segment.
 - A segment begins with the first key frame once the one before it is `segment_s` long, or whose codec
   parameters differ.
@@ -11,6 +12,7 @@ Cuts depend on the stream alone, so what a chunk holds depends on nothing that i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +35,8 @@ from simpang_buffer.recording.segment_file import SegmentFile, SegmentHead
 
 FRAGMENT_TICKS = VIDEO_TIMESCALE
 CHUNK_TICKS = 4 * VIDEO_TIMESCALE
-# Below this a key frame does not end a fragment: a camera that sends nothing else would cost a write a picture.
+# Below this a key frame does not end a fragment: a camera that sends nothing else would cost a write a
+# picture.
 _SHORT_TICKS = VIDEO_TIMESCALE // 2
 # A camera whose stamps stand still, or that sends monsters, is cut by what it costs in memory.
 _MAX_FRAGMENT_BYTES = 4 << 20
@@ -92,7 +95,8 @@ class SegmentWriter:
     """Takes the access units of one run in order of arrival; gives steps for the disk, in order.
 
     anchor: asked once, when the first fragment is whole (about a second into the run), for the UTC of decode
-    time 0 and where it is from; by then most cameras have sent a sender report.
+    time 0 and where it is from; by then most cameras have sent a sender report. wall_us: UTC of a decode
+    time, where the camera's clock is known to drift; by the anchor alone if not given.
     """
 
     def __init__(
@@ -103,15 +107,17 @@ class SegmentWriter:
         anchor: Callable[[], tuple[int, AnchorSource]],
         *,
         segment_s: float,
+        wall_us: Callable[[int], int] | None = None,
     ) -> None:
         self._start = start
         self._media = media
         self._audio = audio
         self._ask_anchor = anchor
+        self._wall_us = wall_us or self._by_anchor
         self._anchor: tuple[int, AnchorSource] | None = None
         self._segment_ticks = int(segment_s * VIDEO_TIMESCALE)
         self._file: _OpenSegment | None = None
-        self._format: VideoFormat | None = None
+        self.video: VideoFormat | None = None
         self._pictures: list[AccessUnit] = []
         self._sound: list[AccessUnit] = []
         self._bytes = 0
@@ -125,7 +131,7 @@ class SegmentWriter:
 
     def init_segment(self) -> bytes | None:
         """ftyp and moov of what is being written, once a key frame has come."""
-        return init_segment(self._format, self._audio) if self._format else None
+        return init_segment(self.video, self._audio) if self.video else None
 
     def add_picture(self, unit: AccessUnit, video: VideoFormat) -> list[Step]:
         """video: the codec parameters that hold for this picture; looked at only on key frames."""
@@ -134,7 +140,7 @@ class SegmentWriter:
                 return []
             return self._begin(unit, video)
         steps: list[Step] = []
-        if unit.key and (video != self._format or self._segment_is_over(unit.dts)):
+        if unit.key and (video != self.video or self._segment_is_over(unit.dts)):
             steps += self._cut(unit.dts)
             steps += self._finish_file()
             return steps + self._begin(unit, video)
@@ -168,7 +174,7 @@ class SegmentWriter:
         return steps + self._finish_file()
 
     def _begin(self, unit: AccessUnit, video: VideoFormat) -> list[Step]:
-        self._format = video
+        self.video = video
         self._flags = FragmentFlags.KEY | FragmentFlags.CHUNK
         self._chunk_start = unit.dts
         self._pictures.append(unit)
@@ -215,7 +221,8 @@ class SegmentWriter:
             self._chunks += 1
         self._sequence += 1
         buffers = fragment(self._sequence, runs)
-        steps.append(self._file.append(buffers, pictures, sum(durations), self._flags))
+        start_us = self._wall_us(pictures[0].dts)
+        steps.append(self._file.append(buffers, pictures, sum(durations), start_us, self._flags))
         return steps
 
     def _take_sound(self, *, last: bool) -> TrackRun | None:
@@ -223,7 +230,7 @@ class SegmentWriter:
         units = self._sound
         if len(units) < 2:
             return None
-        durations = [after.dts - unit.dts for unit, after in zip(units, units[1:], strict=False)]
+        durations = [after.dts - unit.dts for unit, after in itertools.pairwise(units)]
         if last:
             durations.append(durations[-1])
             taken, self._sound = units, []
@@ -235,7 +242,7 @@ class SegmentWriter:
     def _open_segment(self, first_decode_time: int) -> _OpenSegment:
         if self._anchor is None:
             self._anchor = self._ask_anchor()
-        assert self._format is not None  # a file is opened for pictures, and they came with a format
+        assert self.video is not None  # a file is opened for pictures, and they came with a format
         start = self._start
         anchor_us, anchor_source = self._anchor
         header = RunHeader(
@@ -244,7 +251,7 @@ class SegmentWriter:
             stream=start.key.stream,
             run=start.run,
             seq=self._segments,
-            codec=self._format.codec,
+            codec=self.video.codec,
             anchor_us=anchor_us,
             anchor_source=anchor_source,
             camera_offset_us=start.camera_offset_us,
@@ -252,8 +259,12 @@ class SegmentWriter:
             first_chunk=self._chunks,
         )
         self._segments += 1
-        head = SegmentHead(header, self._format, init_segment(self._format, self._audio))
+        head = SegmentHead(header, self.video, init_segment(self.video, self._audio))
         return _OpenSegment(SegmentFile(self._media, head), first_decode_time)
+
+    def _by_anchor(self, decode_time: int) -> int:
+        assert self._anchor is not None  # asked for when the first file was opened
+        return self._anchor[0] + decode_time * 1_000_000 // VIDEO_TIMESCALE
 
     def _finish_file(self) -> list[Step]:
         if self._file is None:
@@ -274,10 +285,14 @@ class _OpenSegment:
         self._digest = first_digest(head)
 
     def append(
-        self, buffers: list[bytes], pictures: Sequence[AccessUnit], duration: int, flags: FragmentFlags
+        self,
+        buffers: list[bytes],
+        pictures: Sequence[AccessUnit],
+        duration: int,
+        start_us: int,
+        flags: FragmentFlags,
     ) -> AppendFragment:
         decode_time = pictures[0].dts
-        start_us = self.file.head.header.anchor_us + decode_time * 1_000_000 // VIDEO_TIMESCALE
         seal, self._digest = seal_box(self._digest, buffers, start_us, flags)
         size_bytes = sum(map(len, buffers))
         described = Fragment(self._end, size_bytes, decode_time, duration, start_us, flags, len(pictures))

@@ -1,15 +1,15 @@
 """The disk thread: the only one of a recorder process that touches files, and one commit for all streams.
 
-The loop hands it steps and never waits. They are done in order; every `flush_s` all files written since are made
-durable together: write-back starts on each, then each is synced, so that on a journalling file system one commit
-of the journal serves them all. What was done comes back as reports.
+The loop hands it steps and never waits. They are done in order; every `flush_s` all files written since are
+made durable together: write-back starts on each, then each is synced, so that on a journalling file system
+one commit of the journal serves them all. What was done comes back as reports.
 
-Bounded: MAX_QUEUED_BYTES of fragments wait for a slow disk (over ten seconds of sixteen streams); beyond that the
-stream that brings more has its run ended, with its reason, and no stream ever waits for the disk.
+Bounded: MAX_QUEUED_BYTES of fragments wait for a slow disk (over ten seconds of sixteen streams); beyond that
+the stream that brings more has its run ended, with its reason, and no stream ever waits for the disk.
 
-A failed write cuts the file back to its last seal, and it is closed properly if that works; a failed sync makes
-the file one whose bytes are unknown. Either way the stream hears `FileFailed` and later steps for the file are
-dropped.
+A failed write cuts the file back to its last seal, and it is closed properly if that works; a failed sync
+makes the file one whose bytes are unknown. Either way the stream hears `FileFailed` and later steps for the
+file are dropped.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class FragmentWritten:
 
 @dataclass(frozen=True, slots=True)
 class FileClosed:
-    """Report: the file is durable, table and all, so its row may be committed. None: it held nothing and is gone."""
+    """Report: the file is durable, so its row may be committed. None: it held nothing and is gone."""
 
     file: SegmentFile
     segment: Segment | None

@@ -1,8 +1,8 @@
 """One beat for all streams of a process.
 
-A loop that wakes for every packet costs as much as ffmpeg; one that reads what has gathered every 30 ms costs a
-sixth of that. Every stream is read on the beat, and one that takes much time rests in proportion, so that no
-camera, however fast or malicious, takes more than a quarter of the process from the others.
+A loop that wakes for every packet costs as much as ffmpeg; one that reads what has gathered every 30 ms costs
+a sixth of that. Every stream is read on the beat, and one that takes much time rests in proportion, so that
+no camera, however fast or malicious, takes more than a quarter of the process from the others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class _Member:
 class Tick:
     """`run` is the beat; `work` joins it."""
 
-    def __init__(self, *, period_s: float = PERIOD_S, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, period_s: float = PERIOD_S, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._period_s = period_s
         self._monotonic = monotonic
         self._members: dict[_Member, None] = {}

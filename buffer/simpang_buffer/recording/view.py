@@ -1,4 +1,4 @@
-"""What the daemon knows of one stream: its state, its open files, its viewers. Fed by a recorder's messages."""
+"""What the daemon knows of one stream: state, open files, viewers. Fed by a recorder's messages."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
 """One recorder process as the daemon sees it: started, told what to record, listened to, and buried.
 
 Order that makes a crash between any two steps safe: a file's data is synced by the recorder before it says
-`closed`; only then is the row committed. A stream whose recorder died or left a broken file is adopted before it
-is recorded again, and then under a run number above all that were used.
+`closed`; only then is the row committed. A stream whose recorder died or left a broken file is adopted before
+it is recorded again, and then under a run number above all that were used.
 
-Bounded: MAX_WAITING index writes wait; beyond that the process is not read, its outbox fills, and it drops what
-can be dropped (see outbox.py). Live frames pass by the index writes, so a slow disk does not delay a picture.
+Bounded: MAX_WAITING index writes wait; beyond that the process is not read, its outbox fills, and it drops
+what can be dropped (see outbox.py). Live frames pass by the index writes, so a slow disk does not delay a
+picture.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _DISK_RETRIES_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class RecorderDied(Exception):
-    """The process ended, or had to be ended; the next one records its streams. `__cause__`: what was the fault."""
+    """The process ended, or had to be ended; the next one records its streams. `__cause__`: the fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +139,19 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 listen = group.create_task(self._listen(reader, waiting), name=f"{self.name}: listen")
                 group.create_task(self._commit(waiting), name=f"{self.name}: commit")
-                group.create_task(self._reconcile(), name=f"{self.name}: reconcile")
+                reconcile = group.create_task(self._reconcile(), name=f"{self.name}: reconcile")
                 try:
                     await asyncio.shield(listen)
                 finally:
+                    # Nothing more is asked of a process that ends.
+                    reconcile.cancel()
+                    self._link = None
                     await self._end(process, writer, listen, waiting)
                 raise RecorderDied(f"the recorder process ended with code {process.returncode}")
         except ExceptionGroup as group_error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError from group_error
             first = group_error.exceptions[0]
             raise RecorderDied(str(first) or repr(first)) from first
         finally:
@@ -224,7 +231,9 @@ class Worker:
         view = self._views[key]
         match message.kind:
             case "state":
-                self._note_state(view, fields["state"], fields["reason"], fields["detail"], fields["retry_at_us"])
+                self._note_state(
+                    view, fields["state"], fields["reason"], fields["detail"], fields["retry_at_us"]
+                )
             case "opened":
                 header = protocol.run_header(key, fields)
                 view.opened(header, fields["width"], fields["height"], bytes(message.payload))
@@ -312,11 +321,11 @@ class Worker:
     async def _reconcile_stream(self, key: StreamKey, order: _Order) -> None:
         view = self._views[key]
         if order.told is not None:
-            if order.wanted is None or order.wanted.source != order.told.source:
-                if not order.stopping:
-                    order.stopping = True
-                    reason = GapReason.RESTART if order.wanted else GapReason.DISABLED
-                    self._send(Message("forget", key, {"reason": reason.value}))
+            changed = order.wanted is None or order.wanted.source != order.told.source
+            if changed and not order.stopping:
+                order.stopping = True
+                reason = GapReason.RESTART if order.wanted else GapReason.DISABLED
+                self._send(Message("forget", key, {"reason": reason.value}))
             return
         if order.unsettled:
             report = await adopt(self._settings.media, self._index, [key])

@@ -1,0 +1,234 @@
+"""One stream, recorded again and again: `run_once` works and raises, `keep_running` repeats it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from simpang_buffer.media.access_units import Picture
+from simpang_buffer.model import GapReason, StreamKey
+from simpang_buffer.recording.arrivals import Arrivals
+from simpang_buffer.recording.broadcast import Broadcast
+from simpang_buffer.recording.intake import Intake
+from simpang_buffer.recording.outbox import Outbox
+from simpang_buffer.recording.protocol import Message
+from simpang_buffer.recording.reports import Reporter
+from simpang_buffer.recording.retry import delay_s, gap_reason
+from simpang_buffer.recording.run import Run
+from simpang_buffer.recording.segment_file import DiskFailed, SegmentFile
+from simpang_buffer.recording.segment_writer import RunStart
+from simpang_buffer.recording.sign_in import SignIns
+from simpang_buffer.recording.spec import StreamSpec
+from simpang_buffer.recording.sync import Disk
+from simpang_buffer.recording.tick import Tick
+from simpang_buffer.rtsp.errors import AuthRefused, StreamError, Timeout
+from simpang_buffer.rtsp.session import Session, open_session
+
+logger = logging.getLogger(__name__)
+
+# A run this long was healthy: what fails after it is a first failure.
+_HEALTHY_S = 60.0
+# No picture for so long is a fault, whatever sound and answers say (QUIRKS 7.18, 9.6).
+STALL_S = 10.0
+# What one stream may take per beat: over 60 Mbit/s, and a few milliseconds of small packets.
+_READ_BYTES = 64 << 10
+_BEAT_BYTES = 256 << 10
+_BEAT_S = 0.008
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all streams of a process share. buffer: received into, by one stream after the other."""
+
+    site: str
+    media: Path
+    segment_s: float
+    tick: Tick
+    disk: Disk
+    reporter: Reporter
+    outbox: Outbox
+    sign_ins: SignIns
+    buffer: bytearray = field(repr=False)
+    now_us: Callable[[], int] = lambda: time.time_ns() // 1000
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class Recorder:
+    """forgotten: set before cancelling, says why the stream is given up. last_end: why its last run ended, or
+    what has kept it from recording since."""
+
+    def __init__(
+        self,
+        spec: StreamSpec,
+        surroundings: Surroundings,
+        *,
+        first_run: int,
+        previous_end: GapReason | None,
+    ) -> None:
+        self.broadcast = Broadcast(spec.key, surroundings.outbox)
+        self.forgotten: GapReason | None = None
+        self._spec = spec
+        self._around = surroundings
+        self._next_run = first_run
+        self._ended = previous_end
+        self._ended_at = surroundings.monotonic()
+        self._recording = False
+        self._last_picture_at = 0.0
+        self._disk_error: DiskFailed | None = None
+        surroundings.reporter.join(spec.key, self._file_opened, self._file_failed)
+
+    @property
+    def key(self) -> StreamKey:
+        return self._spec.key
+
+    @property
+    def last_end(self) -> GapReason:
+        return self.forgotten or self._ended or GapReason.RESTART
+
+    async def keep_running(self) -> None:
+        """Until cancelled, or until the disk fails: then the daemon decides, who can make room and adopt."""
+        failures = 0
+        while True:
+            began = self._around.monotonic()
+            try:
+                await self.run_once()
+            except DiskFailed as error:
+                self._ended = error.reason
+                self._tell_state("connecting", error.reason, error.detail)
+                return
+            except Exception as error:  # noqa: BLE001 - supervised here: a stream's fault stays its own
+                if self._around.monotonic() - began > _HEALTHY_S:
+                    failures = 0
+                failures += 1
+                await asyncio.sleep(self._note_failure(error, failures))
+
+    async def run_once(self) -> None:
+        """One session, recorded until it ends: raises StreamError or DiskFailed. A clock that steps is no end
+        of the session, but of the run."""
+        source, around = self._spec.source, self._around
+        self._disk_error = None
+        self._tell_state("connecting", None, "connecting")
+        async with contextlib.AsyncExitStack() as stack:
+            async with around.sign_ins.trying(source.host, source.credentials):
+                session = await stack.enter_async_context(open_session(source, buffer=around.buffer))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(session.maintain(), name=f"keepalive:{self.key}")
+                    await self._record(session)
+            except ExceptionGroup as errors:
+                raise errors.exceptions[0] from None
+
+    async def _record(self, session: Session) -> None:
+        """Raises what ends the session, or cancels it; the run is closed properly first."""
+        around = self._around
+        intake = Intake(session.tracks)
+        self._begin_run(intake)
+        self._last_picture_at = around.monotonic()
+        try:
+            await around.tick.work(lambda: self._pump(session, intake))
+        except StreamError as error:
+            self._run_ended(error.gap)
+            raise
+        except DiskFailed as error:
+            self._run_ended(error.reason)
+            raise
+        finally:
+            for picture in intake.flush():
+                self._run.take(picture, self._arrivals.at(around.now_us(), around.monotonic()))
+            self._finish_run()
+
+    def _begin_run(self, intake: Intake) -> None:
+        around = self._around
+        number, self._next_run = self._next_run, self._next_run + 1
+        start = RunStart(around.site, self.key, number, self._ended, self._spec.camera_offset_us)
+        self._arrivals = Arrivals(around.now_us(), around.monotonic())
+        self._run = Run(start, intake, self.broadcast, media=around.media, segment_s=around.segment_s)
+
+    def _pump(self, session: Session, intake: Intake) -> None:
+        """One beat: what has come, within what one stream may take."""
+        around = self._around
+        now_s = around.monotonic()
+        until_s = now_s + _BEAT_S
+        for _ in range(_BEAT_BYTES // _READ_BYTES):
+            items = session.read_available(_READ_BYTES)
+            arrival_us = self._arrivals.at(around.now_us(), now_s)
+            for arrival in intake.take(items):
+                if isinstance(arrival, Picture):
+                    self._last_picture_at = now_s
+                    if self._run.is_over(arrival) or (self._arrivals.stepped and arrival.key):
+                        self._submit()
+                        self._run_ended(GapReason.CLOCK_STEP)
+                        self._finish_run()
+                        self._begin_run(intake)
+                        arrival_us = self._arrivals.at(around.now_us(), now_s)
+                self._run.take(arrival, arrival_us)
+            now_s = around.monotonic()
+            if session.drained or now_s > until_s:
+                break
+        self._submit()
+        silent_s = now_s - self._last_picture_at
+        if silent_s > STALL_S:
+            raise Timeout(f"the camera has sent no picture for {silent_s:.0f} s")
+
+    def _submit(self) -> None:
+        """Hands what the run has cut to the disk. Raises DiskFailed."""
+        if self._disk_error is not None:
+            raise self._disk_error
+        if steps := self._run.take_steps():
+            self._around.reporter.submit(self._around.disk, self.key, steps)
+
+    def _finish_run(self) -> None:
+        """Whatever ended it: what was recorded is closed properly."""
+        self._recording = False
+        self.broadcast.end()
+        self._run.finish()
+        try:
+            self._submit()
+        except DiskFailed:
+            self._around.reporter.finish_files(self._around.disk, self.key)
+
+    def _run_ended(self, reason: GapReason) -> None:
+        """A run that never had a picture was none: the gap goes on, with the reason that it has."""
+        if self._recording or self._ended is None:
+            self._ended, self._ended_at = reason, self._around.monotonic()
+
+    def _note_failure(self, error: Exception, failures: int) -> float:
+        """Says why, and how long to wait."""
+        around, source = self._around, self._spec.source
+        if not isinstance(error, StreamError):
+            # Ours, provoked by this camera's bytes or not: it must not fill the log, nor stop the others.
+            logger.log(
+                logging.ERROR if failures == 1 else logging.DEBUG,
+                "%s: a fault of ours",
+                self.key,
+                exc_info=error,
+            )
+            wait_s = delay_s(error, failures)
+            self._tell_state("unreachable", "malformed", f"internal fault: {type(error).__name__}", wait_s)
+            return wait_s
+        self._ended = gap_reason(self._ended, error, around.monotonic() - self._ended_at)
+        wait_s = delay_s(error, failures)
+        if isinstance(error, AuthRefused) and source.credentials is not None:
+            # Zero where a session was refused that had been accepted: its camera forgot it, so sign in anew.
+            wait_s = around.sign_ins.wait_s(source.host, source.credentials) or 1.0
+        state = "auth" if isinstance(error, AuthRefused) else "unreachable"
+        self._tell_state(state, error.reason, error.detail, wait_s)
+        return wait_s
+
+    def _file_opened(self, file: SegmentFile) -> None:
+        if not self._recording and file.head.header.run == self._run.number:
+            self._recording = True
+            self._tell_state("recording", None, "")
+
+    def _file_failed(self, error: DiskFailed) -> None:
+        self._disk_error = error
+
+    def _tell_state(self, state: str, reason: str | None, detail: str, wait_s: float | None = None) -> None:
+        retry_at_us = None if wait_s is None else self._around.now_us() + int(wait_s * 1_000_000)
+        fields = {"state": state, "reason": reason, "detail": detail, "retry_at_us": retry_at_us}
+        self._around.outbox.tell(Message("state", self.key, fields))

@@ -1,0 +1,208 @@
+"""The disk thread on real files: order, group commit, full and failing disks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+import media_samples
+from recorded_runs import perform, pictures, probe, until, video_format, writer
+from simpang_buffer.media.boxes import scan
+from simpang_buffer.model import GapReason, Segment
+from simpang_buffer.recording.segment_file import DiskFailed, SegmentFile
+from simpang_buffer.recording.segment_writer import AppendFragment, FinishFile, OpenFile, Step
+from simpang_buffer.recording.sync import Disk, FileClosed, FileFailed, FileOpened, FragmentWritten, Report
+
+UNITS = media_samples.video("h264", frames=60, fps=15, key_every=15)
+
+
+def steps_of_a_run(media: Path, *, segment_s: float = 60.0) -> list[Step]:
+    cutter = writer(media, segment_s=segment_s)
+    steps = [s for unit in pictures(UNITS) for s in cutter.add_picture(unit, video_format("h264", UNITS))]
+    return steps + cutter.finish()
+
+
+def rows_of(reports: Sequence[Report]) -> list[Segment]:
+    return [report.segment for report in reports if isinstance(report, FileClosed) and report.segment]
+
+
+def failures_of(reports: Sequence[Report]) -> list[DiskFailed]:
+    return [report.error for report in reports if isinstance(report, FileFailed)]
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
+    """A file system of its own with so much room."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_what_is_reported_closed_is_on_disk_and_whole(tmp_path: Path) -> None:
+    reports: list[Report] = []
+
+    with Disk(reports.extend, flush_s=0.05) as disk:
+        disk.submit(steps_of_a_run(tmp_path, segment_s=2.0))
+
+    assert [type(report) for report in reports] == [
+        FileOpened, FragmentWritten, FragmentWritten, FileClosed,
+        FileOpened, FragmentWritten, FragmentWritten, FileClosed,
+    ]  # fmt: skip
+    assert (
+        sum(int(probe(tmp_path / row.path)["streams"][0]["nb_read_frames"]) for row in rows_of(reports)) == 60
+    )
+
+
+def test_leaving_closes_files_that_are_still_open(tmp_path: Path) -> None:
+    reports: list[Report] = []
+    steps = [step for step in steps_of_a_run(tmp_path) if not isinstance(step, FinishFile)]
+
+    with Disk(reports.extend, flush_s=60.0) as disk:
+        disk.submit(steps)
+
+    (row,) = rows_of(reports)
+    with (tmp_path / row.path).open("rb") as file:
+        assert scan(file).closed
+
+
+def test_files_are_synced_every_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(fd))
+    steps = [step for step in steps_of_a_run(tmp_path) if not isinstance(step, FinishFile)]
+
+    with Disk(lambda _: None, flush_s=0.02) as disk:
+        disk.submit(steps[:2])
+        until(lambda: len(synced) == 1)
+        disk.submit(steps[2:3])
+        until(lambda: len(synced) == 2)
+
+    assert len(synced) == 3
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_was_written(tmp_path: Path) -> None:
+    reports: list[Report] = []
+    steps = steps_of_a_run(tmp_path / "small")
+    appended = [step for step in steps if isinstance(step, AppendFragment)]
+    room = sum(step.size_bytes for step in appended[:2]) + 12_000
+
+    with small_disk(tmp_path / "small", room) as media, Disk(reports.extend, flush_s=0.05) as disk:
+        disk.submit(steps)
+        until(lambda: bool(failures_of(reports)))
+        (row,) = rows_of(reports)
+        found = probe(media / row.path)
+
+    (error,) = failures_of(reports)
+    assert (error.reason, error.broken) == (GapReason.DISK_FULL, False)
+    assert 15 <= row.frames < 60
+    assert int(found["streams"][0]["nb_read_frames"]) == row.frames
+
+
+def test_no_room_even_for_a_header_leaves_no_file(tmp_path: Path) -> None:
+    reports: list[Report] = []
+
+    with small_disk(tmp_path / "small", 8192) as media:
+        filler = media / "filler"
+        with contextlib.suppress(OSError):
+            filler.write_bytes(bytes(8192))
+        with Disk(reports.extend, flush_s=0.05) as disk:
+            disk.submit(steps_of_a_run(media))
+        left = [path for path in media.rglob("*") if path.is_file() and path != filler]
+
+    (error,) = failures_of(reports)
+    assert (error.reason, error.broken, left) == (GapReason.DISK_FULL, False, [])
+
+
+def test_a_failed_sync_is_not_retried_and_leaves_the_file_to_adoption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports: list[Report] = []
+    calls: list[int] = []
+
+    def fails(fd: int) -> None:
+        calls.append(fd)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fails)
+    steps = steps_of_a_run(tmp_path)
+    with Disk(reports.extend, flush_s=0.01) as disk:
+        disk.submit(steps[:2])
+        until(lambda: bool(failures_of(reports)))
+        disk.submit(steps[2:])
+
+    (error,) = failures_of(reports)
+    assert (error.reason, error.broken, len(calls)) == (GapReason.DISK_ERROR, True, 1)
+    assert rows_of(reports) == []
+    assert "Input/output error" in error.detail
+
+
+def test_a_slow_disk_refuses_fragments_but_never_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on = threading.Event()
+    write = SegmentFile.append
+
+    def slow(file: SegmentFile, *rest: object) -> None:
+        may_go_on.wait(10)
+        write(file, *rest)  # type: ignore[arg-type] # passed on as they came
+
+    monkeypatch.setattr(SegmentFile, "append", slow)
+    steps = steps_of_a_run(tmp_path)
+    reports: list[Report] = []
+    first = next(step for step in steps if isinstance(step, AppendFragment))
+    with Disk(reports.extend, flush_s=1.0, max_queued_bytes=first.size_bytes) as disk:
+        disk.submit(steps[:2])
+        with pytest.raises(DiskFailed, match="too slow"):
+            disk.submit(steps[2:3])
+        disk.submit([FinishFile(first.file)])
+        may_go_on.set()
+
+    (row,) = rows_of(reports)
+    assert row.fragments == 1
+
+
+def test_an_existing_file_is_never_written_into_or_removed(tmp_path: Path) -> None:
+    steps = steps_of_a_run(tmp_path)
+    (opening,) = [step for step in steps if isinstance(step, OpenFile)]
+    opening.file.path.parent.mkdir(parents=True)
+    opening.file.path.write_bytes(b"somebody's")
+    reports: list[Report] = []
+
+    with Disk(reports.extend, flush_s=0.05) as disk:
+        disk.submit(steps)
+
+    assert [error.reason for error in failures_of(reports)] == [GapReason.DISK_ERROR]
+    assert opening.file.path.read_bytes() == b"somebody's"
+
+
+def test_a_torn_write_is_cut_back_to_the_last_seal(tmp_path: Path) -> None:
+    steps = steps_of_a_run(tmp_path)
+    opening, first, second = steps[:3]
+    assert isinstance(opening, OpenFile) and isinstance(first, AppendFragment)
+    assert isinstance(second, AppendFragment)
+    file = opening.file
+    perform([opening, first])
+    good_end = file.good_end
+
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (good_end + second.size_bytes // 2, limit[1]))
+        with pytest.raises(DiskFailed) as caught:
+            file.append(second.buffers, second.fragment, second.seal)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        file.abandon()
+
+    assert caught.value.reason is GapReason.DISK_FULL
+    assert file.path.stat().st_size == good_end
+    with file.path.open("rb") as written:
+        assert len(scan(written).fragments) == 1
