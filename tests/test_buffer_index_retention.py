@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import sys
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +19,7 @@ from simpang_buffer.index.check import check
 from simpang_buffer.index.database import Database, open_database
 from simpang_buffer.index.errors import StorageFull
 from simpang_buffer.index.index import Index, open_index
-from simpang_buffer.index.reserve import Reserve
+from simpang_buffer.index.reserve import RESERVE_BYTES, Reserve
 from simpang_buffer.index.retention import DAY_US, Limits, Retention, Space, evictions, excess_bytes
 from simpang_buffer.index.rows import Pin
 from simpang_buffer.model import GapReason, Segment, StreamKey
@@ -266,3 +269,25 @@ async def test_what_could_not_be_unlinked_is_tried_again(index: Index) -> None:
 
     assert await index.garbage() == []
     assert not (index.media / run.rows[0].path).exists()
+
+
+async def test_a_real_disk_without_a_free_block_has_room_again(tmp_path: Path) -> None:
+    """Not even the index can be written; the reserve makes the first eviction possible."""
+    alone = (
+        ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+    )
+    script = Path(__file__).with_name("full_disk.py")
+
+    process = await asyncio.create_subprocess_exec(
+        *alone, sys.executable, str(script), str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(60):
+        output, _ = await process.communicate()
+
+    assert process.returncode == 0
+    found = json.loads(output)
+    assert found["free"][0] == 0 and found["refused"]
+    assert found["evicted"] > 0
+    assert found["free"][1] >= 1 << 20
+    assert found["reserve"] == RESERVE_BYTES
+    assert found["faults"] == []
