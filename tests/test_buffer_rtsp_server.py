@@ -145,7 +145,7 @@ async def test_the_first_packet_is_a_sender_report_that_dates_the_first_picture(
         (f"SETUP rtsp://a/main/trackID=9 RTSP/1.0\r\nCSeq: 1\r\nTransport: {TCP}\r\n\r\n", 459),
         ("SETUP rtsp://a/main/trackID=0 RTSP/1.0\r\nCSeq: 1\r\n\r\n", 461),
         ("SETUP rtsp://a/main/trackID=0 RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP;multicast\r\n\r\n", 461),
-        ("SETUP rtsp://a/main/trackID=0 RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP;client_port=2\r\n\r\n", 461),
+        ("SETUP rtsp://a/main/trackID=0 RTSP/1.0\r\nCSeq: 1\r\nTransport:RTP/AVP;client_port=2\r\n\r\n", 461),
         ("SETUP rtsp://a/main/trackID=0 RTSP/1.0\r\nCSeq: 1\r\nTransport: RAW/RAW/UDP\r\n\r\n", 461),
         ("PLAY rtsp://a/main RTSP/1.0\r\nCSeq: 1\r\n\r\n", 455),
         ("PAUSE rtsp://a/main RTSP/1.0\r\nCSeq: 1\r\nSession: 1\r\n\r\n", 454),

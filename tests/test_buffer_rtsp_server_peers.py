@@ -66,7 +66,7 @@ async def test_ffmpeg_decodes_without_an_error(codec: VideoCodec, sound: SoundTr
             ffmpeg_decodes(camera.url(SIGN_IN), "tcp", maps), ffmpeg_decodes(camera.url(SIGN_IN), "udp", maps)
         )
 
-        assert complaints == ["", ""]
+        assert list(complaints) == ["", ""]
         await has_no_readers(camera.mount)
 
 
@@ -123,7 +123,7 @@ async def test_gstreamer_decodes_without_an_error(codec: VideoCodec) -> None:
             command = ["gst-launch-1.0", "-q", *source.split(), *sign_in, *video.split(), *sound.split()]
             return await run(command, within_s=25)
 
-        assert await asyncio.gather(play("tcp"), play("udp")) == [(0, "", "")] * 2
+        assert list(await asyncio.gather(play("tcp"), play("udp"))) == [(0, "", "")] * 2
 
 
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])

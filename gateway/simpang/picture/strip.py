@@ -19,7 +19,7 @@ def cells(width: int) -> list[tuple[int, int]]:
 
 
 def strip_height(height: int) -> int:
-    """Rows of the strip: whole 8-pixel blocks, so that the codecs keep its edges."""
+    """Rows of the strip: a 45th of the picture, in whole 8-pixel blocks, so that codecs keep its edge."""
     return max(8, height // 45 // 8 * 8)
 
 
@@ -30,7 +30,7 @@ def strip_bits(ms: int) -> list[bool]:
 
 def read_strip(luma_at: Callable[[int, int], int], width: int, height: int) -> int:
     """Milliseconds since 1970 as the strip says. luma_at(x, y): brightness, 0 to 255, of one pixel."""
-    row = strip_height(height) // 2
+    row = height // 90
     ms = 0
     for first, end in cells(width):
         ms = ms << 1 | (luma_at((first + end) // 2, row) > 127)

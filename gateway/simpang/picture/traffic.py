@@ -123,7 +123,8 @@ class Traffic:
             to_line = -STOP_LINE_M - vehicle.along_m
             could_stop = to_line > vehicle.speed**2 / (2 * BRAKING)
             if to_line > 0 and (light == "red" or (light == "amber" and could_stop)):
-                gaps.append((to_line + STANDSTILL_M, 0.0))
+                # Comes to rest half a standstill's gap before the line.
+                gaps.append((to_line + STANDSTILL_M / 2, 0.0))
             push = min(
                 (_acceleration(vehicle, gap, speed) for gap, speed in gaps),
                 default=_acceleration(vehicle, math.inf, 0.0),
