@@ -5,7 +5,8 @@ Page, export and uplink read through it, so they cannot disagree about what ther
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -87,18 +88,19 @@ async def clips(
     """
     tail = tails(key)
     found = await sources(index, tails, key, start_us, end_us)
-    parts = tuple(part for source in _by_run(found) for part in _parts(source, start_us, end_us))
+    # A day is 86,400 fragments, which take longer to sort out than the loop may be held.
+    parts = await asyncio.to_thread(_all_parts, found, start_us, end_us)
     stretches = [Stretch(part.start_us, part.end_us, part.pieces[0].run) for part in parts]
     explained = await gaps(index, tail, key, start_us, end_us, stretches, current_reason, now_us)
     return Clip(key, start_us, end_us, parts, tuple(explained))
 
 
-def _by_run(found: Sequence[Source]) -> Iterator[list[Source]]:
-    for _, files in groupby(found, key=lambda source: source.run):
-        yield list(files)
+def _all_parts(found: Sequence[Source], start_us: int, end_us: int) -> tuple[Part, ...]:
+    runs = groupby(found, key=lambda source: source.run)
+    return tuple(part for _, files in runs for part in _parts(files, start_us, end_us))
 
 
-def _parts(files: Sequence[Source], start_us: int, end_us: int) -> Iterator[Part]:
+def _parts(files: Iterable[Source], start_us: int, end_us: int) -> Iterator[Part]:
     """The parts of one run."""
     format_: Format | None = None
     pieces: list[Piece] = []

@@ -11,8 +11,8 @@ from simpang_buffer.media.fmp4 import box, full_box
 
 # 14496-12 section 8.16.3: reference_count has 16 bits, referenced_size 31, subsegment_duration 32.
 MAX_REFERENCES = 0xFFFF
-_MAX_SIZE = 0x7FFF_FFFF
-_MAX_DURATION = 0xFFFF_FFFF
+MAX_SIZE = 0x7FFF_FFFF
+MAX_DURATION = 0xFFFF_FFFF
 # "Starts with a stream access point of type 1": a key frame, and nothing before it in presentation.
 _SAP = 0x9000_0000
 # tfra entry, version 1 with one-byte numbers: time, moof_offset, traf, trun and sample number.
@@ -28,13 +28,6 @@ class Reference:
     size_bytes: int
     duration: int
     key: bool
-
-    def joined(self, other: Reference) -> Reference | None:
-        """Both as one, or None where that would be too large for its field."""
-        size_bytes, duration = self.size_bytes + other.size_bytes, self.duration + other.duration
-        if size_bytes > _MAX_SIZE or duration > _MAX_DURATION:
-            return None
-        return Reference(size_bytes, duration, self.key)
 
 
 def rescaled(references: Sequence[Reference], timescale: int, to_timescale: int) -> list[Reference]:
@@ -58,9 +51,8 @@ def sidx(track_id: int, timescale: int, references: Sequence[Reference], *, firs
     """Segment index (14496-12 section 8.16.3) of what follows it first_offset bytes on, from time 0."""
     if len(references) > MAX_REFERENCES:
         raise ValueError(f"{len(references)} references do not fit one sidx")
-    entries = b"".join(
-        struct.pack(">III", one.size_bytes, one.duration, _SAP if one.key else 0) for one in references
-    )
+    fields = [field for one in references for field in (one.size_bytes, one.duration, _SAP * one.key)]
+    entries = struct.pack(f">{len(fields)}I", *fields)
     head = struct.pack(">IIQQHH", track_id, timescale, 0, first_offset, 0, len(references))
     return full_box(b"sidx", 1, 0, head, entries)
 
