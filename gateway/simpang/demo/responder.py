@@ -25,10 +25,11 @@ from simpang_onvif.errors import OnvifError
 GROUP = "239.255.255.250"
 PORT = 3702
 
+# <linux/in.h>; the socket module names it from Python 3.14 on.
+_IP_MULTICAST_ALL = 49
 _MAX_DATAGRAM_BYTES = 8 * 1024
 # A probe comes every few seconds, in three forms; more than this is somebody using us to flood another.
 _MOST_ANSWERS_PER_S = 40
-_DISCOVERY = "http://schemas.xmlsoap.org/ws/2005/04/discovery"
 _TYPES = {
     ("http://www.onvif.org/ver10/network/wsdl", "NetworkVideoTransmitter"),
     ("http://www.onvif.org/ver10/device/wsdl", "Device"),
@@ -102,6 +103,8 @@ class Responder(asyncio.DatagramProtocol):
         try:
             document = xml.parse(data, _MAX_DATAGRAM_BYTES)
         except OnvifError:
+            return None
+        if not document.exact:
             return None
         message = xml.text(document.root, "Header", "MessageID")[:256]
         probe = xml.find(document.root, "Body", "Probe")
@@ -191,6 +194,8 @@ def _own_socket(host: str, port: int) -> socket.socket:
 def _group_socket(host: str, port: int) -> socket.socket:
     """Bound to the group, which it joins on the interface that has the camera's address."""
     sock = _datagram_socket()
+    # Else it would also hear what others on this host have joined on other networks, and answer there.
+    sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
     sock.bind((GROUP, port))
     membership = socket.inet_aton(GROUP) + socket.inet_aton(host)
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
