@@ -1,7 +1,7 @@
-"""N cameras in one process, each replaying the same encoded minute: `python farm.py N` prints the port.
+"""N cameras in one process, each replaying the same ten seconds: `python farm.py N` prints the port.
 
-1280 x 720, 25 pictures a second, a key frame every 2 s, about 3.5 Mbit/s, H.264, no sign-in. The cameras do not
-send in step: each begins a little later than the one before, as real ones do.
+1280 x 720, 25 pictures a second, a key frame every 2 s, about 3.5 Mbit/s, H.264, no sign-in. The cameras do
+not send in step: each begins a little later than the one before, as real ones do. Wants tests/ on the path.
 """
 
 from __future__ import annotations
@@ -9,16 +9,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+from media_samples import parameter_sets, video
 
-from media_samples import parameter_sets, video  # noqa: E402 - after the path
-
-from simpang_buffer.model import AccessUnit  # noqa: E402 - after the path
-from simpang_buffer.rtsp.mount import Mount  # noqa: E402 - after the path
-from simpang_buffer.rtsp.served_track import h264_track  # noqa: E402 - after the path
-from simpang_buffer.rtsp.server import RtspServer  # noqa: E402 - after the path
+from simpang_buffer.model import AccessUnit
+from simpang_buffer.rtsp.mount import Mount
+from simpang_buffer.rtsp.served_track import h264_track
+from simpang_buffer.rtsp.server import RtspServer
 
 FPS = 25
 TICKS = 90_000 // FPS

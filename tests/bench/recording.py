@@ -2,7 +2,7 @@
 
 Both record the same cameras one after the other in the same run, for as long, to the same disk. simpang is the
 whole gateway as installed: daemon, recorder process, page, index and sync. CPU is user and system time of all its
-processes; memory is PSS, so that what processes share is counted once, for both.
+processes; memory is PSS, so that what processes share is counted once, for both; RSS stands beside it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ SIMPANG = Path(sys.executable).parent / "simpang"
 
 @dataclass(frozen=True)
 class Figures:
-    """cpu: seconds of CPU per second. memory_bytes: PSS. parts: the same for each kind of process."""
+    """cpu: seconds of CPU per second. memory_bytes: PSS. parts: both for each kind of process."""
 
     cpu: float
     memory_bytes: int
+    rss_bytes: int
     parts: dict[str, tuple[float, int]]
 
 
@@ -47,12 +48,16 @@ def measure(processes: list[psutil.Process], seconds: float) -> Figures:
         kind = _kind(process)
         so_far = parts.get(kind, (0.0, 0))
         parts[kind] = (so_far[0] + cpu, so_far[1] + process.memory_full_info().pss)
-    return Figures(sum(cpu for cpu, _ in parts.values()), sum(size for _, size in parts.values()), parts)
+    rss_bytes = sum(process.memory_info().rss for process in processes)
+    return Figures(
+        sum(c for c, _ in parts.values()), sum(size for _, size in parts.values()), rss_bytes, parts
+    )
 
 
 def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    """Seconds on a CPU, to the nanosecond: `times` counts by ticks, which short bursts slip between."""
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 def _kind(process: psutil.Process) -> str:
@@ -91,7 +96,9 @@ def gateway(port: int, count: int, folder: Path) -> Iterator[list[psutil.Process
     log = (folder / "gateway.log").open("wb")
     with log:
         process = subprocess.Popen(
-            [str(SIMPANG), "--config", str(file), "run", "--data", str(folder / "data")], stdout=log, stderr=log
+            [str(SIMPANG), "--config", str(file), "run", "--data", str(folder / "data")],
+            stdout=log,
+            stderr=log,
         )
     try:
         deadline = time.monotonic() + 60
@@ -108,7 +115,9 @@ def gateway(port: int, count: int, folder: Path) -> Iterator[list[psutil.Process
 
 def _recorded(data: Path) -> int:
     asked = subprocess.run(
-        [str(SIMPANG), "--socket", str(data / "api.sock"), "--json", "status"], capture_output=True, check=False
+        [str(SIMPANG), "--socket", str(data / "api.sock"), "--json", "status"],
+        capture_output=True,
+        check=False,
     )
     if asked.returncode:
         return 0
@@ -146,7 +155,12 @@ def main() -> None:
     asked.add_argument("--seconds", type=float, default=20)
     options = asked.parse_args()
     print(f"{os.cpu_count()} cores; {options.seconds:g} s each; % of one core and MB (PSS), all processes\n")
-    print("streams  Mbit/s   simpang CPU    MB   (recorder CPU  MB)   ffmpeg CPU    MB   CPU ratio  MB ratio")
+    print(
+        "         |        simpang, all        |     recorder     |         ffmpeg         |  all / ffmpeg  | recorder / ffmpeg"
+    )
+    print(
+        "streams  |    CPU      PSS      RSS   |   CPU      PSS   |   CPU     PSS     RSS   |  CPU     PSS   |  CPU     PSS"
+    )
     for count in options.streams:
         with cameras(count) as (port, rate):
             ours, theirs = tempfile.mkdtemp(prefix="bench-"), tempfile.mkdtemp(prefix="bench-")
@@ -160,11 +174,13 @@ def main() -> None:
             finally:
                 shutil.rmtree(ours)
                 shutil.rmtree(theirs)
-        recorder = our.parts["recorder"]
+        cpu, size_bytes = our.parts["recorder"]
         print(
-            f"{count:7}  {rate:6.2f}  {our.cpu:11.1%}  {our.memory_bytes / 1e6:5.0f}"
-            f"  {recorder[0]:13.1%} {recorder[1] / 1e6:4.0f}   {their.cpu:10.1%} {their.memory_bytes / 1e6:6.0f}"
-            f"  {our.cpu / their.cpu:9.2f}  {our.memory_bytes / their.memory_bytes:8.2f}",
+            f"{count:7}  | {our.cpu:6.1%}  {our.memory_bytes / 1e6:7.0f}  {our.rss_bytes / 1e6:7.0f}   "
+            f"| {cpu:6.1%} {size_bytes / 1e6:7.0f}   "
+            f"| {their.cpu:6.1%} {their.memory_bytes / 1e6:6.0f} {their.rss_bytes / 1e6:7.0f}   "
+            f"| {our.cpu / their.cpu:5.2f} {our.memory_bytes / their.memory_bytes:7.2f}   "
+            f"| {cpu / their.cpu:5.2f} {size_bytes / their.memory_bytes:7.2f}     ({rate:.2f} Mbit/s each)",
             flush=True,
         )
 
