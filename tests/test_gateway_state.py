@@ -75,6 +75,22 @@ async def test_transaction_that_is_cancelled_leaves_nothing_and_blocks_nobody(st
         assert await cursor.fetchone() == (0,)
 
 
+async def test_transaction_may_be_cancelled_at_any_statement(state: State) -> None:
+    async def write() -> None:
+        async with state.transaction() as db:
+            await db.execute("insert or replace into refused_sign_in values ('a', 1)")
+            await db.execute("insert or replace into refused_sign_in values ('a', 2)")
+
+    for turns in range(12):
+        task = asyncio.create_task(write(), name="writer")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        async with state.transaction() as db, db.execute("select count(*) from refused_sign_in") as cursor:
+            assert await cursor.fetchone() in ((0,), (2,))
+
+
 async def test_transactions_wait_for_each_other(state: State) -> None:
     async def count_up() -> None:
         async with state.transaction() as db:

@@ -44,13 +44,16 @@ class State:
     async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
         """One transaction, alone: committed (and on the disk) at the end, undone when the block raises."""
         async with self._writing:
-            await self.connection.execute("begin immediate")
             try:
+                await self.connection.execute("begin immediate")
                 yield self.connection
+                await self.connection.execute("commit")
             except BaseException:
-                await self.connection.execute("rollback")
+                # A statement whose caller was cancelled runs all the same, in the connection's thread; what
+                # is queued here comes after it. After a commit that ran so there is nothing to undo.
+                with contextlib.suppress(sqlite3.OperationalError):
+                    await self.connection.execute("rollback")
                 raise
-            await self.connection.execute("commit")
 
 
 @contextlib.asynccontextmanager
