@@ -38,13 +38,11 @@ class Watched:
 
 
 @contextlib.asynccontextmanager
-async def browse(
-    site: Site, *, role: Role | None = Role.INSTALLER, width: int = 1366, height: int = 900
-) -> AsyncIterator[Watched]:
+async def browse(site: Site, *, role: Role | None = Role.INSTALLER) -> AsyncIterator[Watched]:
     """The page, opened through a link with a token, or without one."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        context = await browser.new_context(viewport={"width": width, "height": height})
+        context = await browser.new_context(viewport={"width": 1366, "height": 900})
         watched = Watched(await context.new_page())
         watched.page.on("request", lambda request: watched.addresses.append(request.url))
         watched.page.on("response", lambda response: watched.responses.append(response))

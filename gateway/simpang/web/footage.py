@@ -4,6 +4,7 @@ reader.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable
 from urllib.parse import urlencode
@@ -60,7 +61,8 @@ async def get_clip(request: web.Request) -> web.StreamResponse:
     # overlaps it by a frame.
     first = next((at for at, part in enumerate(clip.parts) if part.start_us == asked.start_us), 0)
     part, following = clip.parts[first], clip.parts[first + 1 : first + 2]
-    movie = ProgressiveMp4(part)
+    # A day's clip has 86,400 fragments to lay out, which would hold the loop for a fifth of a second.
+    movie = await asyncio.to_thread(ProgressiveMp4, part)
     headers = {
         hdrs.CONTENT_TYPE: "video/mp4",
         hdrs.ACCEPT_RANGES: "bytes",
@@ -86,7 +88,7 @@ async def get_playlist(request: web.Request) -> web.Response:
         query = {"start": format_time(part.start_us), "end": format_time(part.end_us)}
         return f"clip.mp4?{urlencode(query)}"
 
-    text = playlist(clip, uri)
+    text = await asyncio.to_thread(playlist, clip, uri)
     return web.Response(body=text.encode(), content_type="application/vnd.apple.mpegurl")
 
 

@@ -15,13 +15,14 @@ const STATES = {
   unreachable: "Not reachable",
   disabled: "Switched off",
 };
-const H265 = "This browser cannot play H.265, so you see one picture every 2 s. Clips can be saved as always.";
+const H265 = "This browser cannot play H.265: you see one picture every 2 s. Saved clips are whole and play elsewhere.";
 
 export class Card {
   /** pictures: whether this role may see them. crowded: whether the small stream serves better. */
   constructor(zone, camera, { pictures, crowded, centrals, sent }) {
     Object.assign(this, { zone, camera, pictures, crowded, centrals, sent });
     this.mode = "off";
+    this.visible = true;
     this.build();
     this.update(camera);
   }
@@ -38,6 +39,7 @@ export class Card {
     this.state = h("span", { class: "state" });
     this.name = h("h2");
     this.facts = h("p", { class: "facts" });
+    this.note = h("p", { class: "note", hidden: true }, H265);
     this.trouble = h("p", { class: "trouble", hidden: true });
     this.toLive = h("button", { onclick: () => this.live(), hidden: true }, "Back to live");
     this.toSave = h("button", { onclick: () => this.toggleSaving(), "aria-expanded": "false" }, "Save clip");
@@ -45,25 +47,28 @@ export class Card {
       this.pictures ? h("div", { class: "picture" }, this.video, this.image, this.words, this.badge) : null,
       h("div", { class: "about" },
         h("div", { class: "line" }, this.name, this.state),
-        this.facts, this.trouble));
+        this.facts, this.note, this.trouble));
   }
 
-  /** What the API says now. */
-  update(camera) {
+  /** What the API says now. advice: the health item about this camera, if there is one. */
+  update(camera, advice) {
     const returned = this.camera.state !== "recording" && camera.state === "recording";
     this.camera = camera;
     this.element.dataset.state = camera.state;
     say(this.name, camera.name);
     say(this.state, STATES[camera.state] ?? camera.state);
     const main = camera.streams[0];
-    say(this.facts, [
+    const facts = [
       [camera.device.make, camera.device.model].filter(Boolean).join(" ") || camera.address,
       codecName(main?.codec),
       main?.width ? `${main.width} × ${main.height}` : null,
       main?.bps ? `${(main.bps / 1e6).toFixed(1)} Mbit/s` : null,
-    ].filter(Boolean).join(" · "));
-    this.trouble.hidden = camera.state === "recording" || !(camera.detail || camera.remedy);
-    say(this.trouble, [camera.detail, camera.remedy].filter(Boolean).map(sentence).join(" "));
+    ].filter(Boolean);
+    if (facts.join("") !== this.facts.textContent) this.facts.replaceChildren(...facts.map((fact) => h("span", {}, fact)));
+    const words = advice ? [advice.cause.en, advice.remedy.en] : [camera.detail, camera.remedy];
+    this.trouble.hidden = camera.state === "recording" || !words.some(Boolean);
+    say(this.trouble, words.filter(Boolean).map(sentence).join(" "));
+    this.trouble.title = camera.detail ?? "";
     if (!this.timeline && main) this.addTimeline(main.name);
     if (this.mode === "off" || (returned && this.mode !== "clip")) this.live();
     else if (this.kind) this.tellLive(this.kind);
@@ -112,7 +117,7 @@ export class Card {
     this.video.setAttribute("aria-label", `Live picture of ${this.camera.name}`);
     const path = streamPath(this.camera.id, (stream ?? this.camera.streams[0]).name);
     this.player = new LivePlayer(this.video, path, (kind) => this.tellLive(kind));
-    if (this.visible !== false) this.player.start();
+    if (this.visible) this.player.start();
   }
 
   playFrom(ms) {
@@ -136,7 +141,7 @@ export class Card {
 
   stills(ms) {
     this.video.hidden = true;
-    this.image.hidden = false;
+    this.image.hidden = this.note.hidden = false;
     this.say("Fetching a picture", "");
     this.player = new StillPlayer(this.image, this.camera.id, (kind, value) => this.tellStill(kind, value, ms !== null));
     this.player.start(ms);
@@ -147,7 +152,7 @@ export class Card {
     this.player = this.kind = null;
     this.video.hidden = false;
     this.image.hidden = true;
-    this.badge.hidden = true;
+    this.badge.hidden = this.note.hidden = true;
     this.toLive.hidden = true;
   }
 
@@ -187,10 +192,8 @@ export class Card {
 
   tellStill(kind, value, recorded) {
     if (kind === "still") {
-      this.show("stills", `${this.zone.time(value)} · one picture every 2 s`);
-      this.badge.title = H265;
+      this.show("stills", `${this.zone.time(value)} still`);
       if (recorded) this.timeline.setHead(value);
-      say(this.timeline.readout, H265);
     } else {
       this.badge.hidden = true;
       this.say(this.camera.state === "recording" ? "No picture" : STATES[this.camera.state], value);

@@ -31,8 +31,10 @@ async function asking(question) {
   }
 }
 
-async function cameras() {
-  const { items } = await get("/api/v1/cameras");
+async function state() {
+  const [{ items }, health] = await Promise.all([get("/api/v1/cameras"), get("/api/v1/health")]);
+  const advice = new Map(health.items.map((item) => [item.subject, item]));
+  showHealth(health, zone);
   const known = new Set(items.map((camera) => camera.id));
   for (const [id, card] of cards) {
     if (known.has(id)) continue;
@@ -42,7 +44,7 @@ async function cameras() {
   }
   for (const camera of items) {
     const card = cards.get(camera.id);
-    if (card) card.update(camera);
+    if (card) card.update(camera, advice.get(`camera/${camera.id}`));
     else add(camera, items.length > FEW);
   }
   document.getElementById("no-cameras").hidden = items.length > 0;
@@ -83,7 +85,6 @@ await asking(async () => {
   const uplinks = await get("/api/v1/uplinks");
   centrals = uplinks.items.filter((uplink) => uplink.store).map((uplink) => uplink.central);
 });
-every(2000, () => asking(cameras));
-every(5000, () => asking(async () => showHealth(await get("/api/v1/health"), zone)));
+every(2000, () => asking(state));
 every(2000, () => asking(jobs));
 every(5000, () => Promise.all([...cards.values()].map((card) => card.timeline?.tick())));

@@ -34,7 +34,8 @@ export class Saving {
 
   /** around: ms UTC, the end of the first choice. */
   open(around) {
-    this.set({ start: around - FIRST_MS, end: around });
+    const end = Math.floor(around / 1000) * 1000;
+    this.set({ start: end - FIRST_MS, end });
     this.timeline.setChoice(this.choice);
     this.from.focus();
   }

@@ -198,8 +198,11 @@ export class Timeline {
   }
 
   setHead(ms) {
+    const inView = (at) => at >= this.view.from && at <= this.view.to;
+    // Follows what plays over the edge; whoever has moved the view away is left alone.
+    const followed = this.view && (this.head === null || inView(this.head));
     this.head = ms;
-    if (ms !== null && !this.hover && this.view && (ms < this.view.from || ms > this.view.to)) {
+    if (ms !== null && followed && !inView(ms)) {
       const length = VIEWS[this.index][1];
       if (length) this.setView(ms - length / 2, length);
       else this.setDay(ms);
@@ -256,7 +259,7 @@ export class Timeline {
     const point = (kind, ms) => (ms == null || ms < from || ms > to ? null : piece(kind, ms, ms));
     const pixel = (to - from) / Math.max(this.track.clientWidth, 1);
     this.marks.replaceChildren(...[
-      ...merged(this.gaps, pixel).map((gap) => piece(HARMLESS.has(gap.reason) ? "gap" : "gap fault", gap.start, gap.end)),
+      ...merged(this.gaps.filter((gap) => gap.reason !== "disabled"), pixel).map((gap) => piece(HARMLESS.has(gap.reason) ? "gap" : "gap fault", gap.start, gap.end)),
       ...merged(this.spans, pixel).map((span) => piece("span", span.start, span.end)),
       to > Date.now() ? piece("ahead", Math.max(Date.now(), from), to) : null,
       this.choice ? piece("choice", this.choice.start, this.choice.end) : null,
@@ -270,7 +273,8 @@ export class Timeline {
     if (!this.view) return;
     const { from, to } = this.view;
     const today = this.zone.midnight(Date.now()) === this.zone.midnight(from);
-    say(this.title, `${today ? "Today" : this.zone.day(from)}, ${this.zone.minute(from)}–${this.zone.minute(to - 1)}`);
+    const hours = VIEWS[this.index]?.[1] ? `, ${this.zone.minute(from)}–${this.zone.minute(to)}` : "";
+    say(this.title, (today ? "Today" : this.zone.day(from)) + hours);
     this.now.disabled = Boolean(this.following);
     const at = this.hover ?? this.head ?? Math.min(Date.now(), to);
     this.track.setAttribute("aria-valuemin", Math.round(from / 1000));
