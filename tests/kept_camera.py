@@ -54,11 +54,12 @@ class Time:
 
 @dataclass
 class KeptCamera:
-    """onboard_error: what ONVIF says no with. accepts: whether streams record once they are wished for."""
+    """onboard_error: what ONVIF says no with; errors: the same by camera. state: of a stream that is wished for."""
 
     known: KnownCameras
     time: Time = field(default_factory=Time)
     onboard_error: OnvifError | None = None
+    errors: dict[str, Exception] = field(default_factory=dict)
     sources: tuple[KnownSource, ...] = SOURCES
     facts: DeviceFacts = field(default_factory=lambda: DeviceFacts(make="Acme", serial="S1"))
     secret_fault: SecretFault | None = None
@@ -86,6 +87,8 @@ class KeptCamera:
         await self.time.pause(0.1)
         if self.onboard_error is not None:
             raise self.onboard_error
+        if wanted.id in self.errors:
+            raise self.errors[wanted.id]
         return Onboarded(self.facts, 0.5, self.sources)
 
     def credentials(self, wanted: Wanted) -> Credentials | None:
