@@ -87,6 +87,10 @@ class StoppingIndex(Index):
         self._countdown.step()
         await super().drop_garbage(paths)
 
+    async def keep_run_number(self, key: StreamKey, run: int) -> None:
+        self._countdown.step()
+        await super().keep_run_number(key, run)
+
     async def settle(self, key: StreamKey, run: int) -> None:
         self._countdown.step()
         await super().settle(key, run)

@@ -81,16 +81,18 @@ async def adopt_file(index: Index, files: MediaFiles, key: StreamKey, run: int, 
 
 async def _adopt_stream(index: Index, files: MediaFiles, key: StreamKey) -> Report:
     settled = await index.settled_run(key)
+    runs = [run for run in await asyncio.to_thread(files.runs, key) if run >= settled]
+    if not runs:
+        return Report()
+    if runs[-1] >= await index.next_run(key):
+        # Before a file of it is removed, with which all trace of the number would go.
+        await index.keep_run_number(key, runs[-1])
     report = Report()
-    newest = settled
-    for run in await asyncio.to_thread(files.runs, key):
-        if run < settled:
-            continue
-        newest = run
+    for run in runs:
         for seq in await _unknown(index, files, key, run):
             report += await adopt_file(index, files, key, run, seq)
-    if not report.problems and newest > settled:
-        await index.settle(key, newest)
+    if not report.problems and runs[-1] > settled:
+        await index.settle(key, runs[-1])
     return report
 
 

@@ -65,8 +65,9 @@ class Database:
             raise ReadOnly(f"{self.path} is open for reading only")
         async with self._turn:
             with _translated(self.path):
-                await self._writer.execute("begin immediate")
                 try:
+                    # Inside, since a cancelled `begin` is carried out all the same.
+                    await self._writer.execute("begin immediate")
                     yield Transaction(self._writer)
                     await self._writer.commit()
                 finally:

@@ -83,7 +83,7 @@ class Index:
         return {StreamKey(camera, stream): StreamTotals(*rest) for camera, stream, *rest in rows}
 
     async def next_run(self, key: StreamKey) -> int:
-        """A run number above every one that add_run was ever given for the stream."""
+        """A run number above every one that add_run or keep_run_number was ever given for the stream."""
         await self.add_stream(key)
         rows = await self._db.read("select next_run from stream where camera = ? and stream = ?", names(key))
         return int(rows[0][0])
@@ -101,6 +101,14 @@ class Index:
             )  # fmt: skip
             await tx.run(
                 "update stream set next_run = max(next_run, ?) where id = ?", (header.run + 1, stream_id)
+            )
+
+    async def keep_run_number(self, key: StreamKey, run: int) -> None:
+        """The run was used, though nothing of it may be left: what was sent of it bears its number."""
+        async with self._db.transaction() as tx:
+            await tx.run(
+                "update stream set next_run = max(next_run, ?) where id = ?",
+                (run + 1, await stream_id_of(tx, key)),
             )
 
     async def runs(self, key: StreamKey, start_us: int, end_us: int) -> list[Run]:
@@ -136,8 +144,7 @@ class Index:
     async def settle(self, key: StreamKey, run: int) -> None:
         async with self._db.transaction() as tx:
             await tx.run(
-                """update stream set settled_run = max(settled_run, ?1), next_run = max(next_run, ?1)
-                   where id = ?2""",
+                "update stream set settled_run = max(settled_run, ?) where id = ?",
                 (run, await stream_id_of(tx, key)),
             )
 
