@@ -129,8 +129,8 @@ async def _painting(identity: Identity) -> AsyncIterator[asyncio.subprocess.Proc
         assert painter.stdin is not None
         painter.stdin.close()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_S):
-                await painter.wait()
+            # Not asyncio.timeout(): see child.py.
+            await asyncio.wait_for(painter.wait(), _STOP_S)
         if painter.returncode is None:
             painter.kill()
             await painter.wait()

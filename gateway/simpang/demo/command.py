@@ -76,7 +76,7 @@ def run_camera_command(args: argparse.Namespace) -> int:
 def run_demo(args: argparse.Namespace) -> int:
     """Run the demo until SIGTERM or SIGINT."""
     from simpang.demo.child import ChildFailed
-    from simpang.demo.show import local_time_zone, plans, prepare, show
+    from simpang.demo.show import camera_plans, gateway_plan, local_time_zone, prepare, show
 
     host, port = args.listen
     try:
@@ -90,7 +90,7 @@ def run_demo(args: argparse.Namespace) -> int:
         return _complain(f"{args.data}: {error.strerror}; choose another folder with --data", _FAILED)
     status = _DONE
     try:
-        asyncio.run(_until_told(show(plans(demo))))
+        asyncio.run(_until_told(show(camera_plans(demo), gateway_plan(demo))))
     except* ChildFailed as group:
         # It has said why itself.
         status = group.exceptions[0].status if isinstance(group.exceptions[0], ChildFailed) else _FAILED

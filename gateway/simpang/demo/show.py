@@ -99,15 +99,19 @@ def gateway_plan(demo: Demo) -> ChildPlan:
     return ChildPlan("the gateway", [*simpang(), "--config", str(config), "run", "--data", str(demo.data)])
 
 
-def plans(demo: Demo) -> list[ChildPlan]:
-    return [*(camera_plan(demo, number + 1) for number in range(demo.cameras)), gateway_plan(demo)]
+def camera_plans(demo: Demo) -> list[ChildPlan]:
+    return [camera_plan(demo, number + 1) for number in range(demo.cameras)]
 
 
-async def show(plans: Sequence[ChildPlan]) -> None:
-    """Keep every process running until cancelled; then stop them all. Raises ChildFailed in a group."""
+async def show(cameras: Sequence[ChildPlan], gateway: ChildPlan) -> None:
+    """Keep every process running until cancelled. Raises ChildFailed in a group.
+
+    Ends the gateway first, so that it does not see its cameras vanish.
+    """
     async with asyncio.TaskGroup() as tasks:
-        for plan in plans:
+        for plan in cameras:
             tasks.create_task(keep_running(plan), name=f"demo:{plan.name}")
+        await keep_running(gateway)
 
 
 def simpang() -> list[str]:
