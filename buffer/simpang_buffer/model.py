@@ -123,8 +123,8 @@ class RunHeader:
 class Fragment:
     """One `moof` and `mdat` in a file, at most about a second.
 
-    offset and size_bytes cover moof and mdat, not the seal behind them. decode_time and duration: video ticks,
-    decode_time from the start of the run. start_us: UTC of its first picture.
+    offset and size_bytes cover moof and mdat, not the seal behind them. decode_time and duration: video
+    ticks, decode_time from the start of the run. start_us: UTC of its first picture.
     """
 
     offset: int
@@ -144,8 +144,8 @@ class Fragment:
 class Segment:
     """One media file that is closed or adopted: a row of the index.
 
-    path: relative to the media folder. seal: SHA-256 of its last seal. codec, width and height as in its sample
-    entry; parts are told apart by header_sha256, the SHA-256 of ftyp and moov.
+    path: relative to the media folder. seal: SHA-256 of its last seal. codec, width and height as in its
+    sample entry; parts are told apart by header_sha256, the SHA-256 of ftyp and moov.
     """
 
     key: StreamKey

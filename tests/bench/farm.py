@@ -11,7 +11,6 @@ import sys
 import time
 
 from media_samples import parameter_sets, video
-
 from simpang_buffer.model import AccessUnit
 from simpang_buffer.rtsp.mount import Mount
 from simpang_buffer.rtsp.served_track import h264_track

@@ -1,8 +1,9 @@
 """CPU and memory of recording at 1, 8 and 16 streams, beside one `ffmpeg -c copy -f segment` per stream.
 
-Both record the same cameras one after the other in the same run, for as long, to the same disk. simpang is the
-whole gateway as installed: daemon, recorder process, page, index and sync. CPU is user and system time of all its
-processes; memory is PSS, so that what processes share is counted once, for both; RSS stands beside it.
+Both record the same cameras one after the other in the same run, for as long, to the same disk. simpang is
+the whole gateway as installed: daemon, recorder process, page, index and sync; its recorder process stands
+beside it. CPU is in per cent of one core. Memory is in MB: PSS, so that what processes share is counted once,
+and RSS, which counts it in each.
 """
 
 from __future__ import annotations
@@ -69,7 +70,10 @@ def _kind(process: psutil.Process) -> str:
 def cameras(count: int) -> Iterator[tuple[int, float]]:
     """Port and megabits per second of each."""
     farm = subprocess.Popen(
-        [sys.executable, str(HERE / "farm.py"), str(count)], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(HERE / "farm.py"), str(count)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
     )
     try:
         assert farm.stdout is not None
@@ -154,13 +158,9 @@ def main() -> None:
     asked.add_argument("--streams", type=int, nargs="+", default=[1, 8, 16])
     asked.add_argument("--seconds", type=float, default=20)
     options = asked.parse_args()
-    print(f"{os.cpu_count()} cores; {options.seconds:g} s each; % of one core and MB (PSS), all processes\n")
-    print(
-        "         |        simpang, all        |     recorder     |         ffmpeg         |  all / ffmpeg  | recorder / ffmpeg"
-    )
-    print(
-        "streams  |    CPU      PSS      RSS   |   CPU      PSS   |   CPU     PSS     RSS   |  CPU     PSS   |  CPU     PSS"
-    )
+    print(f"{os.cpu_count()} cores; {options.seconds:g} s each\n")
+    print("        |    simpang, all      |   recorder   |        ffmpeg        |  all/ffmpeg | rec/ffmpeg")
+    print("streams |   CPU    PSS    RSS  |  CPU    PSS  |   CPU    PSS    RSS  |  CPU   PSS  |  CPU   PSS")
     for count in options.streams:
         with cameras(count) as (port, rate):
             ours, theirs = tempfile.mkdtemp(prefix="bench-"), tempfile.mkdtemp(prefix="bench-")
@@ -176,11 +176,11 @@ def main() -> None:
                 shutil.rmtree(theirs)
         cpu, size_bytes = our.parts["recorder"]
         print(
-            f"{count:7}  | {our.cpu:6.1%}  {our.memory_bytes / 1e6:7.0f}  {our.rss_bytes / 1e6:7.0f}   "
-            f"| {cpu:6.1%} {size_bytes / 1e6:7.0f}   "
-            f"| {their.cpu:6.1%} {their.memory_bytes / 1e6:6.0f} {their.rss_bytes / 1e6:7.0f}   "
-            f"| {our.cpu / their.cpu:5.2f} {our.memory_bytes / their.memory_bytes:7.2f}   "
-            f"| {cpu / their.cpu:5.2f} {size_bytes / their.memory_bytes:7.2f}     ({rate:.2f} Mbit/s each)",
+            f"{count:7} | {our.cpu:6.1%} {our.memory_bytes / 1e6:6.0f} {our.rss_bytes / 1e6:6.0f} "
+            f"| {cpu:6.1%} {size_bytes / 1e6:5.0f} "
+            f"| {their.cpu:6.1%} {their.memory_bytes / 1e6:6.0f} {their.rss_bytes / 1e6:6.0f} "
+            f"| {our.cpu / their.cpu:5.2f} {our.memory_bytes / their.memory_bytes:5.2f} "
+            f"| {cpu / their.cpu:5.2f} {size_bytes / their.memory_bytes:5.2f}  ({rate:.2f} Mbit/s each)",
             flush=True,
         )
 
