@@ -342,6 +342,8 @@ async def test_sign_in_is_refused_when_stale_or_repeated(tmp_path: Path) -> None
     async with open_site(tmp_path) as site, site.client(None) as client:
         token = site.token()
         stale = site.gateway.sessions.mint(Role.VIEWER, time.monotonic() - 3601)
+        async with client.head(f"/?token={token}") as response:
+            looked_at = response.status, response.cookies
         async with client.get(f"/?token={stale}") as response:
             too_old = response.status, await response.text()
         async with client.post("/api/v1/session", json={"token": token}) as response:
@@ -357,6 +359,7 @@ async def test_sign_in_is_refused_when_stale_or_repeated(tmp_path: Path) -> None
         ) as response:
             assert "hunter2" not in await response.text()
 
+    assert looked_at[0] == 401 and not looked_at[1]
     assert too_old[0] == 401 and "simpang link" in too_old[1]
     assert page[0] == 200 and "Bundaran Digulis" in page[1] and token not in page[1]
     assert {"HttpOnly", "SameSite=Strict"} <= set(cookie.split("; "))

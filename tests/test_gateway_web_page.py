@@ -87,7 +87,7 @@ async def test_click_on_the_timeline_plays_and_goes_on_over_a_gap(tmp_path: Path
             await page.mouse.move(span["x"] + span["width"] + 8, box["y"] + 10)
             reason = await page.inner_text(".readout")
             await page.mouse.click(span["x"] + 1, box["y"] + 10)
-            await watched.until("() => document.querySelector('.badge').dataset.kind === 'clip'")
+            await watched.until("() => document.querySelector('.badge')?.dataset.kind === 'clip'")
             source = await page.evaluate("() => document.querySelector('video').currentSrc")
             # The first part is 2 s long; after it the second one plays.
             await watched.until(
@@ -120,6 +120,34 @@ async def test_saved_clip_is_a_whole_mp4(tmp_path: Path) -> None:
     assert await asyncio.to_thread(decode_errors, file) == ""
 
 
+async def test_range_is_sent_to_the_central_and_progress_shown(tmp_path: Path) -> None:
+    store = {
+        "endpoint": "http://127.0.0.1:9",
+        "bucket": "cctv",
+        "access_key_file": "a",
+        "secret_key_file": "b",
+    }
+    central = {"id": "pontive", "party": "pemkot", "store": store}
+    async with open_site(tmp_path, central=[central]) as site:
+        site.roster.told = [camera()]
+        await record(site.gateway.index, KEY, now_us() - 30 * SECOND, frames=300)
+        async with browse(site) as watched:
+            page = watched.page
+            await page.get_by_role("button", name="Save clip").click()
+            await page.get_by_role("button", name="Send to pontive").click()
+            sending = page.locator("#jobs li")
+            await sending.wait_for()
+            progress = await sending.locator("progress").get_attribute("value")
+            shown = await sending.inner_text()
+            await sending.get_by_role("button", name="Cancel").click()
+            await page.get_by_text("cancelled").wait_for()
+
+    (job,) = site.jobs.jobs
+    assert (job.request.camera, job.request.central) == ("utara", "pontive")
+    assert job.request.end_us - job.request.start_us == 60 * SECOND
+    assert "sending" in shown and "4.2 MB of 12 MB" in shown and progress == "4200000"
+
+
 async def test_timeline_is_played_by_keyboard(tmp_path: Path) -> None:
     async with open_site(tmp_path) as site:
         site.roster.told = [camera()]
@@ -132,7 +160,7 @@ async def test_timeline_is_played_by_keyboard(tmp_path: Path) -> None:
             await track.press("Home")
             said = await track.get_attribute("aria-valuetext")
             await track.press("Enter")
-            await watched.until("() => document.querySelector('.badge').dataset.kind === 'clip'")
+            await watched.until("() => document.querySelector('.badge')?.dataset.kind === 'clip'")
 
     assert said is not None and said.endswith("recorded")
 
@@ -146,7 +174,7 @@ async def test_h265_is_shown_as_stills_and_said_so(tmp_path: Path) -> None:
         site.pool.inits[KEY] = init
         await record(site.gateway.index, KEY, now_us() - 3 * SECOND, codec="h265", frames=45)
         async with browse(site) as watched:
-            await watched.until("() => document.querySelector('.picture img').naturalWidth > 0")
+            await watched.until("() => document.querySelector('.picture img')?.naturalWidth > 0")
             shown = await watched.page.inner_text("[data-camera=utara]")
             path = await watched.page.evaluate("() => document.querySelector('video').hidden")
 
@@ -166,7 +194,7 @@ async def test_trouble_is_said_in_words_with_what_to_do(tmp_path: Path) -> None:
                 camera(state=CameraState.UNREACHABLE, reason="unreachable", detail="no answer", remedy=remedy)
             ]
             await watched.until(
-                "() => document.querySelector('.picture .words').innerText.includes('Not reachable')"
+                "() => document.querySelector('.picture .words')?.innerText.includes('Not reachable')"
             )
             shown = await watched.page.inner_text("[data-camera=utara]")
             await watched.until(

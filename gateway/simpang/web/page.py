@@ -78,10 +78,11 @@ async def get_page(request: web.Request) -> web.StreamResponse:
     if listener_of(request) is Listener.BARE:
         return _html(request, "bare.html", **_state(request))
     token = request.query.get("token")
-    if token is not None:
+    # HEAD is what programs send that look at links before people do: it must not spend the token.
+    if token is not None and request.method == hdrs.METH_GET:
         return _enter(request, token)
     if request[CALLER] < Role.VIEWER:
-        return _html(request, "signed_out.html", status=401, refused=False, site=_site_name(request))
+        return _signed_out(request, refused=False)
     gateway = gateway_of(request)
     return _html(
         request,
@@ -111,8 +112,16 @@ def _enter(request: web.Request, token: str) -> web.StreamResponse:
     if not sign_in(request, response, token):
         if request[CALLER] >= Role.VIEWER:
             return response  # the link was clicked twice
-        return _html(request, "signed_out.html", status=401, refused=True, site=_site_name(request))
+        return _signed_out(request, refused=True)
     return response
+
+
+def _signed_out(request: web.Request, *, refused: bool) -> web.Response:
+    # Who reads it on this machine may know where the socket lies; over the network that is nobody's business.
+    local = listener_of(request) is Listener.LOOPBACK
+    socket = gateway_of(request).data / "api.sock" if local else "DATA/api.sock"
+    values = {"refused": refused, "site": _site_name(request), "socket": socket}
+    return _html(request, "signed_out.html", status=401, **values)
 
 
 def _state(request: web.Request) -> dict[str, Any]:

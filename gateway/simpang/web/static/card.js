@@ -22,7 +22,7 @@ export class Card {
   constructor(zone, camera, { pictures, crowded, centrals, sent }) {
     Object.assign(this, { zone, camera, pictures, crowded, centrals, sent });
     this.mode = "off";
-    this.visible = true;
+    this.inSight = true;
     this.build();
     this.update(camera);
   }
@@ -107,6 +107,7 @@ export class Card {
       return;
     }
     this.mode = "live";
+    this.shown = true;
     const stream = this.playable(this.crowded);
     if (!stream && this.camera.streams.some((one) => one.codec)) {
       this.stills(null);
@@ -117,7 +118,8 @@ export class Card {
     this.video.setAttribute("aria-label", `Live picture of ${this.camera.name}`);
     const path = streamPath(this.camera.id, (stream ?? this.camera.streams[0]).name);
     this.player = new LivePlayer(this.video, path, (kind) => this.tellLive(kind));
-    if (this.visible) this.player.start();
+    this.shown = this.inSight && !document.hidden;
+    if (this.shown) this.player.start();
   }
 
   playFrom(ms) {
@@ -165,9 +167,10 @@ export class Card {
       this.stills(null);
     } else if (dead) {
       this.badge.hidden = true;
-      this.say(STATES[this.camera.state] ?? this.camera.state, this.camera.state === "connecting"
-        ? "The picture comes back by itself."
-        : `Since ${this.zone.time(Date.parse(this.camera.since))}. The picture comes back by itself.`);
+      const { state } = this.camera;
+      const since = state === "connecting" ? "" : `Since ${this.zone.time(Date.parse(this.camera.since))}. `;
+      const then = { auth: "See below what to do.", disabled: "" }[state] ?? "The picture comes back by itself.";
+      this.say(STATES[state] ?? state, since + then);
     } else if (kind === "silent") {
       this.say("No picture", "The camera sends nothing at the moment.");
     } else {
@@ -213,13 +216,17 @@ export class Card {
     say(this.wordsText, text ?? "");
   }
 
-  /** Out of sight nothing is fetched. */
-  setVisible(visible) {
-    if (this.visible === visible) return;
-    this.visible = visible;
-    if (this.mode !== "live") return;
-    if (visible) this.live();
-    else this.player?.stop();
+  /** Out of sight, or in a tab that nobody looks at, nothing is fetched. */
+  look(inSight = this.inSight) {
+    this.inSight = inSight;
+    const shown = inSight && !document.hidden;
+    if (this.mode !== "live" || this.shown === shown) return;
+    if (shown) {
+      this.live();
+    } else {
+      this.shown = false;
+      this.player?.stop();
+    }
   }
 
   toggleSaving() {

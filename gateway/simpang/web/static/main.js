@@ -17,7 +17,7 @@ const cards = new Map();
 let centrals = [];
 
 const sight = new IntersectionObserver((entries) => {
-  for (const entry of entries) cards.get(entry.target.dataset.camera)?.setVisible(entry.isIntersecting);
+  for (const entry of entries) cards.get(entry.target.dataset.camera)?.look(entry.isIntersecting);
 }, { rootMargin: "200px" });
 
 /** Runs a question to the gateway; a failure is said once, at the top, until one succeeds. */
@@ -78,7 +78,7 @@ tickClock();
 setInterval(tickClock, 1000);
 
 document.addEventListener("visibilitychange", () => {
-  for (const card of cards.values()) card.setVisible(!document.hidden);
+  for (const card of cards.values()) card.look();
 });
 
 await asking(async () => {

@@ -27,7 +27,7 @@ export function showHealth(health, zone) {
   if (list.dataset.key === key) return;
   list.dataset.key = key;
   list.replaceChildren(...(roots.length ? roots.map((item) => healthItem(item, zone)) : [
-    h("div", { class: "item" }, h("p", {}, "Every camera is recorded and there is space to go on.")),
+    h("div", { class: "item" }, h("p", {}, "Nothing needs attention.")),
   ]));
 }
 

@@ -10,7 +10,7 @@ const VIEWS = [
   ["6 h", 360 * MINUTE],
   ["Day", 0],
 ];
-const TICKS = [MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINUTE, 60 * MINUTE, 180 * MINUTE, 360 * MINUTE];
+const TICKS = [MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINUTE, 60 * MINUTE, 120 * MINUTE, 180 * MINUTE, 360 * MINUTE];
 // A little future on the right, so that the newest second can be hit.
 const AHEAD = 0.03;
 
