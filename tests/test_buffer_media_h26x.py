@@ -319,6 +319,35 @@ def test_a_real_stream_with_hostile_packets_between_survives(data: st.DataObject
     assert len(found) <= 2 * len(units) + 5
 
 
+@given(st.data(), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_packets_taken_together_are_as_taken_one_by_one(data: st.DataObject, h265: bool) -> None:
+    codec: VideoCodec = "h265" if h265 else "h264"
+    units = media_samples.video(codec, frames=8, width=64, height=48, noise=600)
+    packets = video_packets(codec, units, mtu=200)
+    for _ in range(data.draw(st.integers(0, 6))):
+        at = data.draw(st.integers(0, len(packets) - 1))
+        altered = bytearray(packets[at])
+        altered[data.draw(st.integers(0, min(15, len(altered) - 1)))] ^= data.draw(st.integers(1, 255))
+        packets[at] = bytes(altered[: data.draw(st.sampled_from((14, 15, 1400)))])
+    single, together = depacketizer(codec), depacketizer(codec)
+    step = data.draw(st.integers(1, 40))
+
+    one_by_one = [p for packet in packets for p in single.push(memoryview(packet))] + single.flush()
+    at_once = []
+    for begin in range(0, len(packets), step):
+        row = [memoryview(bytearray(packet)) for packet in packets[begin : begin + step]]
+        at_once += together.push_all(row)
+        for view in row:
+            view[:] = bytes(len(view))
+    at_once += together.flush()
+
+    assert at_once == one_by_one
+    assert together.source.lost == single.source.lost
+    assert together.source.dropped == single.source.dropped
+    assert together.unsupported == single.unsupported
+
+
 def test_a_packet_costs_microseconds() -> None:
     units = media_samples.video("h264", width=640, height=480, noise=200_000, frames=10)
     packets = [memoryview(packet) for packet in video_packets("h264", units)]

@@ -103,6 +103,15 @@ class RtpSource:
             return (header,)
         return self._sequenced(header)
 
+    def goes_on(self, seq: int, ssrc: int) -> bool:
+        """Takes a packet by what its header says, if it needs no second look: the next one of the source that
+        is followed. The caller has seen that it has our payload type. Else False, and it is one for `take`.
+        """
+        if seq != self._next_seq or ssrc != self._ssrc or self._waiting:
+            return False
+        self._next_seq = (seq + 1) & 0xFFFF
+        return True
+
     def _sequenced(self, header: RtpHeader) -> tuple[RtpHeader, ...]:
         expected = header.seq if self._next_seq is None else self._next_seq
         missing = (header.seq - expected) & 0xFFFF

@@ -13,6 +13,7 @@ from simpang_buffer.media.audio_format import AudioDropped, audio_format
 from simpang_buffer.media.h26x import H264Depacketizer, H265Depacketizer, described_sets
 from simpang_buffer.model import AudioFormat
 from simpang_buffer.rtsp.errors import Unsupported
+from simpang_buffer.rtsp.rtcp import SenderReport
 from simpang_buffer.rtsp.session import RtpPacket, SetUpTrack, TrackReport
 
 logger = logging.getLogger(__name__)
@@ -59,23 +60,27 @@ class Intake:
 
     def take(self, items: Sequence[RtpPacket | TrackReport]) -> Iterator[Arrival]:
         """What the packets complete, in order. Copies what it keeps, so views need not outlive the call."""
-        video, sound = self._video, self._sound
+        video, sound, video_index = self._video, self._sound, self._video_index
         assert video is not None  # the constructor made sure
+        # Video packets in a row go together: per packet a call costs more than all that is done with it.
+        row: list[memoryview] = []
         for item in items:
-            index = item.track_index
-            if index == self._video_index:
-                if isinstance(item, RtpPacket):
-                    yield from video.push(memoryview(item.data))
-                    continue
-            elif index == self._sound_index and sound is not None:
-                if isinstance(item, RtpPacket):
-                    yield from sound.push(memoryview(item.data))
-                    continue
-            else:
+            index, content = item
+            if index == video_index and type(content) is memoryview:
+                row.append(content)
                 continue
-            if isinstance(item, TrackReport):
-                report = item.report
-                yield ClockReport(index == self._video_index, report.ntp_us, report.rtp_time)
+            if row:
+                yield from video.push_all(row)
+                row = []
+            if isinstance(content, SenderReport):
+                if index == video_index or (index == self._sound_index and sound is not None):
+                    yield ClockReport(index == video_index, content.ntp_us, content.rtp_time)
+            elif index == video_index:
+                yield from video.push(memoryview(content))
+            elif index == self._sound_index and sound is not None:
+                yield from sound.push(memoryview(content))
+        if row:
+            yield from video.push_all(row)
 
     def flush(self) -> list[Picture]:
         """At the session's end: the picture under way."""
