@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import ssl
@@ -14,7 +15,7 @@ import aiohttp
 import pytest
 
 from simpang.web.guards import host_is_ours, origin_is_ours
-from simpang.web.listeners import ListenFailed
+from simpang.web.listeners import MOST_CONNECTIONS, ListenFailed
 from simpang.web.problems import PROBLEMS
 from simpang.web.roles import Role
 from simpang.web.routes import ROUTES
@@ -294,6 +295,21 @@ async def test_silent_connection_is_cut_off(tmp_path: Path) -> None:
                 if not await reader.read():
                     raise ConnectionResetError
         writer.close()
+
+
+async def test_crowd_at_the_port_is_sent_away_and_the_socket_stays_open(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site, contextlib.AsyncExitStack() as stack:
+        crowd = [await asyncio.open_connection(*site.opened.plain[0]) for _ in range(MOST_CONNECTIONS)]
+        for _, writer in crowd:
+            stack.callback(writer.close)
+        reader, writer = await asyncio.open_connection(*site.opened.plain[0])
+        stack.callback(writer.close)
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+
+        connector = aiohttp.UnixConnector(str(site.opened.socket_path))
+        async with aiohttp.ClientSession("http://simpang", connector=connector) as client:
+            assert (await client.get("/healthz")).status == 200
 
 
 async def test_jobs_are_made_listed_and_cancelled(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ async def listening(gateway: Gateway, *, head_s: float = HEAD_S) -> AsyncIterato
         assert runner.server is not None
         doorman.server = runner.server
         loop = asyncio.get_running_loop()
-        servers: list[asyncio.AbstractServer] = [await loop.create_unix_server(doorman.admit, sock=unix)]
+        servers: list[asyncio.AbstractServer] = [await loop.create_unix_server(doorman.welcome, sock=unix)]
         servers += [await loop.create_server(doorman.admit, sock=sock) for sock in plain]
         if certificate is not None:
             tls = await asyncio.to_thread(tls_context, certificate)
@@ -129,14 +129,18 @@ class _Doorman:
 
         self.middleware = note
 
+    def welcome(self) -> asyncio.Protocol:
+        """For the Unix socket: the installer gets in however crowded the ports are."""
+        assert self.server is not None
+        return self.server()
+
     def admit(self) -> asyncio.Protocol:
         assert self.server is not None
-        protocol = self.server()
-        loop = asyncio.get_running_loop()
         if len(self.server.connections) >= MOST_CONNECTIONS:
-            loop.call_soon(_abort, protocol)
-        else:
-            self._silent[protocol] = loop.call_later(self._head_s, self._expel, protocol)
+            return _SentAway()
+        protocol = self.server()
+        timer = asyncio.get_running_loop().call_later(self._head_s, self._expel, protocol)
+        self._silent[protocol] = timer
         return protocol
 
     def close(self) -> None:
@@ -145,12 +149,15 @@ class _Doorman:
 
     def _expel(self, protocol: web.RequestHandler) -> None:
         del self._silent[protocol]
-        _abort(protocol)
+        if protocol.transport is not None:
+            protocol.transport.abort()
 
 
-def _abort(protocol: web.RequestHandler) -> None:
-    if protocol.transport is not None:
-        protocol.transport.abort()
+class _SentAway(asyncio.Protocol):
+    """A connection too many: closed as soon as it is made."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 def _tcp_socket(listen: Listen) -> socket.socket:
