@@ -46,36 +46,34 @@ async def run_camera(
     Raises PainterEnded, and OSError where an address is in use; once it runs, inside an ExceptionGroup.
     """
     auth = ServerAuth({identity.user: identity.password}, realm="demo camera")
-    mounts: dict[str, Mount] = {}
-    server = RtspServer(identity.host, identity.rtsp_port, mounts, auth)
-    async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(server.run(), name="rtsp-server")
-        try:
-            async with _painting(identity) as painter:
-                publisher = Publisher(identity, painter, mounts)
-                async with asyncio.timeout(_START_S):
-                    await publisher.start()
+    async with _painting(identity) as painter:
+        publisher = Publisher(identity, painter)
+        async with asyncio.timeout(_START_S):
+            mounts = await publisher.start()
+        # Not before there is something to serve: a client would be told that there is no such stream.
+        server = RtspServer(identity.host, identity.rtsp_port, mounts, auth)
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(server.run(), name="rtsp-server")
+            try:
                 async with _answering(identity), _found(identity, discovery_port):
                     ready()
                     await publisher.publish()
-        finally:
-            serving.cancel()
+            finally:
+                serving.cancel()
 
 
 class Publisher:
     """Turns what the painter writes into mounts, and feeds them."""
 
-    def __init__(
-        self, identity: Identity, painter: asyncio.subprocess.Process, mounts: dict[str, Mount]
-    ) -> None:
+    def __init__(self, identity: Identity, painter: asyncio.subprocess.Process) -> None:
         assert painter.stdout is not None and painter.stdin is not None
         self._identity = identity
         self._pictures = painter.stdout
         self._requests = painter.stdin
-        self._mounts = mounts
+        self._mounts: dict[str, Mount] = {}
 
-    async def start(self) -> None:
-        """Wait until every track has said how it is coded, and mount the streams. Raises PainterEnded."""
+    async def start(self) -> dict[str, Mount]:
+        """The streams by path, once every track has said how it is coded. Raises PainterEnded."""
         sound: list[Track] | None = [] if self._identity.audio == "none" else None
         videos: dict[int, Track] = {}
         while len(videos) < len(STREAMS) or sound is None:
@@ -87,6 +85,7 @@ class Publisher:
         for number, stream in enumerate(STREAMS):
             ask = functools.partial(self._requests.write, str(number).encode())
             self._mounts[stream.path] = Mount([videos[number], *sound], key_wanted=ask)
+        return self._mounts
 
     async def publish(self) -> None:
         """Feed the mounts for ever. Raises PainterEnded."""

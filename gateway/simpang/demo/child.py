@@ -87,7 +87,8 @@ async def keep_running(
             raise ChildFailed(plan.name, status)
         first = False
         pause_s = plan.pause_s if lived_s >= _HEALTHY_S else pause_s
-        _log.warning("%s ended (status %d); it starts again in %.0f s", plan.name, status, pause_s)
+        again = f"in {pause_s:.0f} s" if pause_s else "at once"
+        _log.warning("%s ended (status %d); it starts again %s", plan.name, status, again)
         await sleep(pause_s)
         pause_s = min(max(2 * pause_s, 0.5), _LONGEST_PAUSE_S)
 
