@@ -239,12 +239,26 @@ def until(true: Callable[[], T], seconds: float, words: Callable[[], str]) -> T:
     return result
 
 
-def toml(more: str = "", *, discovery: str = "enabled = false", flush_s: float = 2) -> str:
+def free_address() -> tuple[str, int]:
+    """For a page outside the namespace, where port 8080 may be somebody's."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        host, port = free.getsockname()
+        return str(host), int(port)
+
+
+def toml(
+    more: str = "",
+    *,
+    discovery: str = "enabled = false",
+    flush_s: float = 2,
+    listen: tuple[str, int] = PAGE,
+    min_free: str = "20 MB",
+) -> str:
     """A simpang.toml for loopback; `more` is appended."""
-    host, port = PAGE
+    host, port = listen
     return (
         '[site]\nid = "digulis"\nname = "Bundaran Digulis"\ntime_zone = "Asia/Pontianak"\n'
-        f'[buffer]\nmax_bytes = "1 GB"\nmin_free = "20 MB"\nsegment_s = 10\nflush_s = {flush_s}\n'
+        f'[buffer]\nmax_bytes = "1 GB"\nmin_free = "{min_free}"\nsegment_s = 10\nflush_s = {flush_s}\n'
         f'[web]\nlisten = []\nplain_listen = ["{host}:{port}"]\n[discovery]\n{discovery}\n{more}'
     )
 
