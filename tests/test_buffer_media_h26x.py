@@ -150,6 +150,19 @@ def test_start_codes_inside_a_payload_are_taken_apart(codec: VideoCodec) -> None
 
 
 @pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("slices", [1, 2])
+def test_start_codes_are_looked_for_in_long_streams_too(codec: VideoCodec, slices: int) -> None:
+    # With one slice only key frames hold start codes, with two every picture does.
+    units = media_samples.video(codec, frames=260, width=64, height=48, key_every=130, slices=slices)
+    payloads = []
+    for unit in units:
+        pieces = fragmented(codec, b"\0\0\0\1".join(unit.nals), 500)
+        payloads += [(piece, unit.pts, piece is pieces[-1]) for piece in pieces]
+
+    assert_as_sent(pictures_of(codec, sent(payloads)), units)
+
+
+@pytest.mark.parametrize("codec", CODECS)
 def test_a_payload_that_begins_with_a_start_code_is_read(codec: VideoCodec) -> None:
     units = media_samples.video(codec)
     payloads = [(b"\0\0\0\1" + b"\0\0\1".join(unit.nals), unit.pts, True) for unit in units]

@@ -7,6 +7,7 @@ views into it. A packet's view holds good only until the buffer's next use; who 
 from __future__ import annotations
 
 import re
+import struct
 from collections import Counter
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ BUFFER_BYTES = MAX_HEAD_BYTES + MAX_BODY_BYTES + 2 * 65_540
 MAX_JUNK_BYTES = 256 * 1024
 
 _DOLLAR = 0x24
+_FRAME = struct.Struct(">BBH")
 # The start of a message: a response, or a request whose target is an address or "*".
 _MESSAGE = re.compile(rb"RTSP/\d|[A-Z][A-Z_]{2,19} (?:rtsps?:|\*|/)")
 # What could become the start of a message once more bytes come, and the length at which it would have.
@@ -98,7 +100,7 @@ class InterleavedReader:
             self._junk = 0
         if len(frames) > _MANY_FRAMES and len(frames) * _SHORTEST_AVERAGE_BYTES > end:
             raise Malformed("the camera floods us with tiny packets")
-        self._rest = bytes(self._readable[at:end])
+        self._rest = bytes(self._readable[at:end]) if at < end else b""
         return frames
 
     def feed(self, data: bytes | memoryview) -> list[Packet | Message]:
@@ -126,7 +128,18 @@ class InterleavedReader:
         at = 0
         begun = -1
         messages = 0
+        unpack_from, packet = _FRAME.unpack_from, tuple.__new__
         while at < end:
+            # What nearly all of it is: one frame behind the other, each on a channel that was set up.
+            while at + 4 < end and not self._lost:
+                dollar, channel, size = unpack_from(buffer, at)
+                stop = at + 4 + size
+                if dollar != _DOLLAR or stop > end or channel not in known:
+                    break
+                append(packet(Packet, (channel, view[at + 4 : stop])))
+                begun, at = at, stop
+            if at >= end:
+                break
             if buffer[at] == _DOLLAR:
                 body = at + 4
                 if body > end:

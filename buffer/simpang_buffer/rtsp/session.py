@@ -113,7 +113,7 @@ class Session:
         if self._early:
             frames, self._early = [*self._early, *frames], []
         media = self._media
-        append = items.append
+        append, packet = items.append, tuple.__new__
         for frame in frames:
             if type(frame) is Packet:
                 channel, data = frame
@@ -121,7 +121,7 @@ class Session:
                 if reception is None:
                     self._take_control(channel, data, items)
                 elif reception.admit(data):
-                    append(RtpPacket(reception.index, data))
+                    append(packet(RtpPacket, (reception.index, data)))
             elif type(frame) is Message:
                 self._take_message(frame)
         if self._reorders:
