@@ -57,7 +57,7 @@ test: setup-test lint
 	@$(BIN)/pytest $(ARGS)
 
 test-long: setup-long
-	@$(BIN)/pytest --override-ini=norecursedirs= tests/long $(ARGS)
+	@$(BIN)/pytest --override-ini="norecursedirs=.*" tests/long $(ARGS)
 
 test-fresh: setup-long
 	@./tests/fresh/run $(ARGS)
