@@ -9,6 +9,10 @@ import pytest
 from simpang_buffer.recording.tick import Tick
 
 
+def always() -> bool:
+    return True
+
+
 async def test_a_pump_that_raises_ends_its_own_work_only() -> None:
     tick = Tick(period_s=0.001)
     beats = 0
@@ -24,9 +28,9 @@ async def test_a_pump_that_raises_ends_its_own_work_only() -> None:
         raise ValueError("bad")
 
     running = asyncio.create_task(tick.run())
-    working = asyncio.create_task(tick.work(good))
+    working = asyncio.create_task(tick.work(good, always))
     with pytest.raises(ValueError, match="bad"):
-        await tick.work(bad)
+        await tick.work(bad, always)
     async with asyncio.timeout(5):
         await enough.wait()
     for task in (working, running):
@@ -51,7 +55,7 @@ async def test_a_greedy_stream_gets_a_quarter_of_the_time_at_most() -> None:
         modest += 1
 
     tick = Tick(monotonic=lambda: now)
-    tasks = [asyncio.create_task(tick.work(pump)) for pump in (greedy, frugal)]
+    tasks = [asyncio.create_task(tick.work(pump, always)) for pump in (greedy, frugal)]
     await asyncio.sleep(0)
     turns = 0
     while now < 100:
@@ -91,10 +95,33 @@ async def test_whoever_leaves_is_not_pumped_again() -> None:
         pumped += 1
 
     tick = Tick()
-    task = asyncio.create_task(tick.work(pump))
+    task = asyncio.create_task(tick.work(pump, always))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     tick.turn(1e9)
 
     assert pumped == 0
+
+
+async def test_what_nobody_watches_is_read_on_every_third_beat() -> None:
+    now = 0.0
+    pumped = {"watched": 0, "idle": 0}
+
+    def pump(name: str) -> None:
+        pumped[name] += 1
+
+    tick = Tick(period_s=0.03, monotonic=lambda: now)
+    tasks = [
+        asyncio.create_task(tick.work(lambda: pump("watched"), always)),
+        asyncio.create_task(tick.work(lambda: pump("idle"), lambda: False)),
+    ]
+    await asyncio.sleep(0)
+    for _ in range(99):
+        tick.turn(now)
+        now += 0.0305
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert pumped == {"watched": 99, "idle": 33}

@@ -8,9 +8,9 @@ one program: a message that does not parse is a fault, never something to guess 
     daemon -> recorder: record forget watch unwatch stop
     recorder -> daemon: state opened fragment closed idle init frame dropped pulse
 
-Per stream and run: opened { fragment } closed, again for each file. `fragment` means written, `closed` durable.
-A file that broke has no `closed`. `idle` ends what `record` began, after the last file: its reason is that of
-the gap, and with `broken` some file has to be adopted before the stream is recorded again.
+Per stream and run: opened { fragment } closed, again for each file. `fragment` means written, `closed`
+durable. A file that broke has no `closed`. `idle` ends what `record` began, after the last file: its reason
+is that of the gap, and with `broken` some file has to be adopted before the stream is recorded again.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class Recorder:
         self._begin_run(intake)
         self._last_picture_at = around.monotonic()
         try:
-            await around.tick.work(lambda: self._pump(session, intake))
+            await around.tick.work(lambda: self._pump(session, intake), lambda: self.broadcast.watched)
         except StreamError as error:
             self._run_ended(error.gap)
             raise
