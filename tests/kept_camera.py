@@ -54,7 +54,7 @@ class Time:
 
 @dataclass
 class KeptCamera:
-    """onboard_error: what ONVIF says no with; errors: the same by camera. state: of a stream that is wished for."""
+    """onboard_error: what ONVIF says no with; errors: the same by camera. state: of a wished-for stream."""
 
     known: KnownCameras
     time: Time = field(default_factory=Time)

@@ -18,7 +18,7 @@ from simpang.config.faults import Fault
 from simpang.config.secrets import Secrets, secret_faults, secret_folders
 from simpang.config.values import Listen
 from simpang.gateway import Gateway
-from simpang.jobs.gateway_key import load_gateway_key
+from simpang.jobs.gateway_key import GatewayKey, load_gateway_key
 from simpang.lock import hold_lock
 from simpang.logs.redaction import Redaction
 from simpang.notify import Notifier
@@ -30,7 +30,7 @@ from simpang_buffer.index.adoption import adopt
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.model import GapReason
 
-__all__ = ["Gateway", "Surroundings", "run"]
+__all__ = ["Gateway", "Surroundings", "previous_end", "run"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,12 +73,13 @@ async def _run(boot: Boot, around: Surroundings, stop: asyncio.Event) -> None:
         asyncio.TaskGroup() as group,
     ):
         await _adopt(data / "media", index)
-        previous_end = await _previous_end(index)
+        boot_id = await asyncio.to_thread(Path("/proc/sys/kernel/random/boot_id").read_text)
+        ended = await previous_end(index, boot_id.strip())
         secrets, faults = await asyncio.to_thread(_secrets, boot, around)
-        key = await asyncio.to_thread(load_gateway_key, data / "secrets")
-        opened = Opened(index, state, lock, secrets, faults, key, previous_end)
+        key = await asyncio.to_thread(_gateway_key, data / "secrets")
+        opened = Opened(index, state, lock, secrets, faults, key, ended)
         assembly = assemble(boot, opened, around.redaction)
-        await asyncio.to_thread(keep_last_good, boot)
+        await asyncio.to_thread(_keep_last_good, boot)
 
         tasks = _start(assembly, notifier, group)
         async with _serving(assembly, group, tasks, around):
@@ -101,10 +102,9 @@ async def _adopt(media: Path, index: Index) -> None:
         logger.warning("%s could not be taken in: %s", problem.path, problem.words)
 
 
-async def _previous_end(index: Index) -> GapReason:
+async def previous_end(index: Index, boot_id: str) -> GapReason:
     """Why recording stopped before this start: the power went if the machine has booted since and nobody
-    had stopped us."""
-    boot_id = (await asyncio.to_thread(Path("/proc/sys/kernel/random/boot_id").read_text)).strip()
+    had stopped us. Notes this boot for the next start."""
     before, stopped = await index.meta("boot_id"), await index.meta("stopped")
     await index.set_meta("boot_id", boot_id)
     await index.set_meta("stopped", "no")
@@ -127,6 +127,25 @@ def _secrets(boot: Boot, around: Surroundings) -> tuple[Secrets, list[Fault]]:
     return secrets, faults
 
 
+def _gateway_key(secrets: Path) -> GatewayKey:
+    """The gateway's key. One that is damaged is put aside: recording never stops for a key, and a centre that
+    knows the old one will refuse what the new one signs, so somebody looks."""
+    try:
+        return load_gateway_key(secrets)
+    except (ValueError, TypeError) as error:
+        aside = secrets / f"gateway-key.damaged-{time.time_ns() // 10**9}.pem"
+        (secrets / "gateway-key.pem").replace(aside)
+        logger.error("the gateway's key is damaged (%s): kept as %s, a new one is made", error, aside)
+        return load_gateway_key(secrets)
+
+
+def _keep_last_good(boot: Boot) -> None:
+    try:
+        keep_last_good(boot)
+    except OSError as error:
+        logger.warning("the configuration cannot be kept as the last good one: %s", error)
+
+
 def _start(assembly: Assembly, notifier: Notifier, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
     """Every part runs by itself, under its name; one that fails is started again and stops no other."""
     gateway, keep = assembly.gateway, assembly.supervisor.keep_running
@@ -147,13 +166,13 @@ def _start(assembly: Assembly, notifier: Notifier, group: asyncio.TaskGroup) -> 
 async def _serving(
     assembly: Assembly, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]], around: Surroundings
 ) -> AsyncIterator[None]:
-    """The page and the API. An address that cannot be had ends a start by hand, where somebody reads why;
-    under a service manager recording goes on and the address is tried again."""
+    """The page and the API. An address that cannot be had, or a damaged certificate, ends a start by hand,
+    where somebody reads why; under a service manager recording goes on and it is tried again."""
     gateway = assembly.gateway
     async with contextlib.AsyncExitStack() as stack:
         try:
             opened = await stack.enter_async_context(listening(gateway))
-        except ListenFailed:
+        except (ListenFailed, OSError, ValueError):
             if not around.service:
                 raise
             again = partial(serve, gateway, partial(_announce, gateway, around))

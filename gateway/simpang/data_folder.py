@@ -6,6 +6,8 @@ import errno
 import os
 from pathlib import Path
 
+from simpang_buffer.index.reserve import Reserve
+
 # Databases, their journals and a few seconds of video: with less, nothing can even start.
 LEAST_FREE_BYTES = 32 * 10**6
 
@@ -17,9 +19,12 @@ class FolderUnusable(Exception):
 def prepare(data: Path) -> None:
     """DATA, DATA/media and DATA/secrets (0700), writable and with room. Raises FolderUnusable.
 
-    Where there is footage already, a full disk is no reason to refuse: eviction makes room.
+    Where there is footage already, a full disk is no reason to refuse: eviction makes room, and until then
+    the reserve lets the databases be opened.
     """
     evictable = (data / "index.db").exists()
+    if evictable and free(data) < LEAST_FREE_BYTES:
+        Reserve(data / "reserve").release()
     for folder, mode in ((data, 0o750), (data / "media", 0o750), (data / "secrets", 0o700)):
         try:
             folder.mkdir(mode=mode, parents=True, exist_ok=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -80,7 +81,7 @@ async def _fetch(api: Api, path: str, start_us: int, end_us: int, output: str) -
                 return written
             single = following is None and not written
             name = _numbered(Path(output), None if single else len(written) + 1)
-            with _replacing(name) as file:
+            async with _replacing(name) as file:
                 await _copy(response.content.iter_chunked(_BLOCK_BYTES), file)
         part = {
             "file": str(name),
@@ -99,21 +100,22 @@ def _numbered(path: Path, number: int | None) -> Path:
     return path if number is None else path.with_name(f"{path.stem}-{number}{path.suffix or '.mp4'}")
 
 
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+@contextlib.asynccontextmanager
+async def _replacing(path: Path) -> AsyncIterator[BinaryIO]:
     """A file that takes its name only when it is whole; what breaks off leaves nothing behind."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with fresh.open("wb") as file:
+        with await asyncio.to_thread(fresh.open, "wb") as file:
             yield file
-        fresh.replace(path)
+        await asyncio.to_thread(fresh.replace, path)
     except OSError as error:
         raise CliError(Exit.FAILED, f"{path} cannot be written: {error.strerror}") from error
     finally:
-        fresh.unlink(missing_ok=True)
+        await asyncio.to_thread(fresh.unlink, missing_ok=True)
 
 
 async def _copy(blocks: AsyncIterator[bytes], file: BinaryIO) -> None:
+    """Writes in a thread: a disk that stalls must not stall the reading beyond its time limit."""
     async for block in blocks:
-        file.write(block)
-    file.flush()
+        await asyncio.to_thread(file.write, block)
+    await asyncio.to_thread(file.flush)

@@ -63,7 +63,9 @@ def keep_last_good(boot: Boot) -> None:
         if kept.exists() and read(kept) == boot.text:
             return
     fresh = kept.with_suffix(".toml.new")
-    with fresh.open("w", encoding="utf-8") as opened:
+    # An RTSP address in it may carry a password.
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
         opened.write(boot.text)
         opened.flush()
         os.fsync(opened.fileno())

@@ -88,6 +88,8 @@ class Keeper:
         self._poked = False
         self._shown = (CameraState.CONNECTING, world.now_us())
         self._warned = False
+        # Shown while the recorder tries anew, so that a camera that fails does not seem to be starting.
+        self._last_failure: tuple[CameraState, str | None, str, str] | None = None
 
     def poke(self) -> None:
         """It was just heard of: whatever wait is on for its address ends."""
@@ -306,11 +308,12 @@ class Keeper:
             reason = _reason(worst.reason)
             said = OnvifError(reason, worst.detail)
             return CameraState(worst.state), worst.reason or str(reason), said.detail, said.remedy
-        return CameraState.CONNECTING, None, "", ""
+        return self._last_failure or (CameraState.CONNECTING, None, "", "")
 
     def _show(self) -> None:
         """Notes when the state changes, and says so: the first failure aloud, the next ones quietly."""
-        state, reason, detail, remedy = self._judge()
+        judged = state, reason, detail, remedy = self._judge()
+        self._last_failure = judged if reason is not None else None
         if state is self._shown[0]:
             return
         self._shown = (state, self._world.now_us())
