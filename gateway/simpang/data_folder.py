@@ -16,14 +16,14 @@ class FolderUnusable(Exception):
     """str() says which folder, why, and what to do."""
 
 
-def prepare(data: Path) -> None:
+def prepare(data: Path, *, least_free_bytes: int = LEAST_FREE_BYTES) -> None:
     """DATA, DATA/media and DATA/secrets (0700), writable and with room. Raises FolderUnusable.
 
     Where there is footage already, a full disk is no reason to refuse: eviction makes room, and until then
     the reserve lets the databases be opened.
     """
     evictable = (data / "index.db").exists()
-    if evictable and free(data) < LEAST_FREE_BYTES:
+    if evictable and free(data) < least_free_bytes:
         Reserve(data / "reserve").release()
     for folder, mode in ((data, 0o750), (data / "media", 0o750), (data / "secrets", 0o700)):
         try:
@@ -31,12 +31,12 @@ def prepare(data: Path) -> None:
             _write_probe(folder)
         except OSError as error:
             if not (evictable and error.errno == errno.ENOSPC):
-                raise FolderUnusable(f"{folder}: {_why(error)}") from error
+                raise FolderUnusable(f"{folder}: {why(error)}") from error
     free_bytes = free(data)
-    if not evictable and free_bytes < LEAST_FREE_BYTES:
+    if not evictable and free_bytes < least_free_bytes:
         raise FolderUnusable(
             f"{data}: its disk is full ({free_bytes // 10**6} MB free); free at least "
-            f"{LEAST_FREE_BYTES // 10**6} MB, or name a folder on another disk with --data"
+            f"{least_free_bytes // 10**6} MB, or name a folder on another disk with --data"
         )
 
 
@@ -62,7 +62,8 @@ def _write_probe(folder: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
-def _why(error: OSError) -> str:
+def why(error: OSError) -> str:
+    """What is the matter with a folder, and what to do."""
     user = f"uid {os.geteuid()}"
     match error.errno:
         case errno.EACCES | errno.EPERM:

@@ -40,10 +40,18 @@ def add_parsers(subparsers: argparse._SubParsersAction[Any]) -> None:
     camera.add_argument(
         "--listen", type=_address, default=("127.0.1.1", 8000), metavar="ADDR:PORT", help="its ONVIF service"
     )
-    camera.add_argument("--rtsp-port", type=_port, default=8554, metavar="PORT")
-    camera.add_argument("--codec", choices=("h264", "h265"), default="h264")
-    camera.add_argument("--audio", choices=("none", "aac", "pcma"), default="none")
-    camera.add_argument("--user", default="simpang")
+    camera.add_argument(
+        "--rtsp-port", type=_port, default=8554, metavar="PORT", help="where its streams are (default 8554)"
+    )
+    camera.add_argument(
+        "--codec", choices=("h264", "h265"), default="h264", help="of both its streams (default h264)"
+    )
+    camera.add_argument(
+        "--audio", choices=("none", "aac", "pcma"), default="none", help="sound in its streams (default none)"
+    )
+    camera.add_argument(
+        "--user", default="simpang", metavar="U", help="who may sign in, for ONVIF and RTSP (default simpang)"
+    )
     camera.add_argument(
         "--password-stdin", action="store_true", required=True, help="read the password from standard input"
     )
