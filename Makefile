@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP_QUIET := --quiet --disable-pip-version-check --no-input
 
 # What `make run` needs of the system, and what the tests' peers need on top.
-SYSTEM := python3 python3-venv ca-certificates
+SYSTEM := python3 python3-venv ca-certificates tzdata
 SYSTEM_TEST := $(SYSTEM) git ffmpeg python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-rtsp \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
 	gstreamer1.0-libav chromium fonts-dejavu-core iproute2
