@@ -292,7 +292,9 @@ export class Timeline {
     const ticks = [];
     for (let ms = Math.ceil((from + offset) / step) * step - offset; ms <= to; ms += step) {
       const share = ((ms - from) / (to - from)) * 100;
-      const tick = h("span", { class: share > 96 ? "last" : null }, share > 99 ? "24:00" : this.zone.minute(ms));
+      // A day that is shown whole ends at 24:00, not at 00:00.
+      const midnight = ms === to && ms === this.zone.midnight(ms);
+      const tick = h("span", { class: share > 96 ? "last" : null }, midnight ? "24:00" : this.zone.minute(ms));
       tick.style.left = `${share}%`;
       if (share > 3 || share === 0) ticks.push(tick);
     }
