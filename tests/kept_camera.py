@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from simpang.config.secrets import SecretFault
-from simpang.roster.keeper import Keeper, World
+from simpang.roster.keeper import Keeper
 from simpang.roster.known import Known, KnownCameras, KnownSource
 from simpang.roster.onboard import Onboarded
 from simpang.roster.plan import Wanted
 from simpang.roster.view import DeviceFacts
+from simpang.roster.world import World
 from simpang_buffer.model import StreamKey
 from simpang_buffer.recording.spec import StreamSpec
 from simpang_buffer.recording.view import StreamStatus

@@ -280,3 +280,12 @@ async def test_flapping_camera_warns_once_and_says_when_it_is_back(
     warnings = [record for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1
     assert "utara (10.0.4.21): unreachable: no answer" in warnings[0].getMessage()
+
+
+async def test_full_disk_is_not_blamed_on_the_camera(kept: KeptCamera) -> None:
+    kept.state = lambda spec: StreamStatus("unreachable", "disk-full", "no space left")
+
+    with kept.kept() as keeper:
+        await kept.until(lambda: shown(keeper).reason == "disk-full")
+
+        assert "disk" in shown(keeper).remedy

@@ -88,7 +88,7 @@ class RecorderPool:
         wanted = {spec.key: spec for spec in specs}
         for key in self._wanted.keys() - wanted.keys():
             self._worker_of(key).forget(key)
-            self._ended[key] = GapReason.DISABLED
+            self._ended[key] = _unwanted_because(self._views[key].status)
         for key, spec in wanted.items():
             if key not in self._views:
                 self._views[key] = StreamView(key, self._media)
@@ -128,10 +128,11 @@ class RecorderPool:
         return [(w.pid, w.cpu_s, w.rss_bytes) for w in self._workers if w.pid is not None]
 
     def _worker_of(self, key: StreamKey) -> Worker:
+        """A camera's streams share a process, and so what a refused sign-in has cost."""
         for worker in self._workers:
             if worker.holds(key):
                 return worker
-        return min(self._workers, key=lambda worker: worker.streams)
+        return min(self._workers, key=lambda worker: (not worker.holds_camera(key.camera), worker.streams))
 
     async def _keep_running(self, worker: Worker) -> None:
         failures = 0
@@ -141,8 +142,16 @@ class RecorderPool:
                 await worker.run_once()
             except (RecorderDied, OSError) as error:
                 # A fault of ours in there is as bad as any other death, and shown with its trace.
-                logger.warning("%s: %s; restarting it", worker.name, error, exc_info=error.__cause__)
+                level = logging.DEBUG if failures else logging.WARNING
+                logger.log(level, "%s: %s; restarting it", worker.name, error, exc_info=error.__cause__)
             if self._monotonic() - started > _HEALTHY_S:
                 failures = 0
             await asyncio.sleep(_BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)])
             failures += 1
+
+
+def _unwanted_because(status: StreamStatus) -> GapReason:
+    """What the gap is put down to: a stream that failed is taken away for that, one that records for good."""
+    if status.state not in ("auth", "unreachable"):
+        return GapReason.DISABLED
+    return next((reason for reason in GapReason if reason == status.reason), GapReason.UNREACHABLE)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import replace
 
 from simpang.config.secrets import SecretFault
-from simpang.roster import view
-from simpang.roster.known import Known, KnownCameras, KnownSource
-from simpang.roster.onboard import Onboarded, specs
+from simpang.roster.condition import SIGN_IN, Condition, camera_reason, condition, worst
+from simpang.roster.identity import facts_of, is_another, row_of
+from simpang.roster.known import Known, KnownSource
+from simpang.roster.onboard import specs
 from simpang.roster.plan import Wanted
 from simpang.roster.sign_ins import next_try_us
-from simpang.roster.view import Camera, CameraState, DeviceFacts
+from simpang.roster.view import Camera, CameraState, stream_view
+from simpang.roster.world import World
 from simpang_buffer.index.rows import StreamTotals
 from simpang_buffer.model import StreamKey
 from simpang_buffer.recording.spec import StreamSpec
 from simpang_buffer.recording.view import StreamStatus
 from simpang_onvif.device import Credentials
 from simpang_onvif.errors import OnvifError, Reason
-from simpang_onvif.uri_policy import UriPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -37,39 +36,10 @@ HOUR_US = 3_600_000_000
 # After a minute of health the waits start over.
 HEALTHY_US = 60_000_000
 
-_SIGN_IN = (Reason.AUTH, Reason.LOCKED)
 # first wait, longest wait, by what a person or time would have to change first
 _SOON = (2.0, 30.0)
 _SLOWLY = (60.0, 600.0)
 _WAITS = {Reason.UNREACHABLE: _SOON, Reason.TIMEOUT: _SOON, Reason.MOVED: _SOON}
-
-
-Onboard = Callable[[Wanted, Credentials | None, UriPolicy], Awaitable[Onboarded]]
-
-
-class Recorder(Protocol):
-    """What a keeper needs of the recorder pool."""
-
-    def status(self, key: StreamKey) -> StreamStatus: ...
-
-
-@dataclass(frozen=True)
-class World:
-    """Everything around a keeper.
-
-    credentials raises SecretFault. changed: the wished-for streams are others now. not_this: what answered is
-    another camera.
-    """
-
-    known: KnownCameras
-    recorder: Recorder
-    onboard: Onboard
-    credentials: Callable[[Wanted], Credentials | None]
-    policy: Callable[[Wanted], UriPolicy]
-    changed: Callable[[], None]
-    not_this: Callable[[Wanted], None]
-    now_us: Callable[[], int]
-    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class Keeper:
@@ -80,7 +50,7 @@ class Keeper:
         self.streams: tuple[StreamSpec, ...] = ()
         self._row = row
         self._world = world
-        self._facts = _facts(row, wanted)
+        self._facts = facts_of(row, wanted)
         self._clock_offset_s: float | None = None
         self._trouble: OnvifError | None = None
         self._retry_us: int | None = None
@@ -89,7 +59,7 @@ class Keeper:
         self._shown = (CameraState.CONNECTING, world.now_us())
         self._warned = False
         # Shown while the recorder tries anew, so that a camera that fails does not seem to be starting.
-        self._last_failure: tuple[CameraState, str | None, str, str] | None = None
+        self._last_failure: Condition | None = None
 
     def poke(self) -> None:
         """It was just heard of: whatever wait is on for its address ends."""
@@ -133,28 +103,32 @@ class Keeper:
                 if not self.well:
                     raise
                 # What is recorded stays recorded; some cameras have other accounts for ONVIF and for RTSP.
-                wait_us = HOUR_US if error.reason in _SIGN_IN else REFRESH_US
+                wait_us = HOUR_US if error.reason in SIGN_IN else REFRESH_US
                 ask_again_us = self._world.now_us() + wait_us
                 logger.debug("camera %s records, but does not answer ONVIF: %s", self.wanted.id, error)
         await self._watch(ask_again_us)
 
     def camera(self, totals: Mapping[StreamKey, StreamTotals]) -> Camera:
         """The camera as it is at this moment."""
-        state, reason, detail, remedy = self._judge()
+        judged = self._judge()
         names = {spec.key.stream for spec in self.streams} or set(self.wanted.record)
         return Camera(
             id=self.wanted.id,
             name=self.wanted.name,
             address=self.wanted.address or None,
             device=self._facts,
-            state=state,
-            reason=reason,
-            detail=detail,
-            remedy=remedy,
+            state=judged.state,
+            reason=judged.reason,
+            detail=judged.detail,
+            remedy=judged.remedy,
             since_us=self._shown[1],
-            retry_us=None if state is CameraState.RECORDING else self._retry_us,
+            retry_us=None if judged.state is CameraState.RECORDING else self._retry_us,
             clock_offset_s=self._clock_offset_s,
-            streams=tuple(self._stream(name, totals) for name in sorted(names)),
+            streams=tuple(
+                stream_view(name, self._status(key), totals.get(key))
+                for name in sorted(names)
+                for key in (StreamKey(self.wanted.id, name),)
+            ),
         )
 
     async def _ask(self, credentials: Credentials | None) -> None:
@@ -163,17 +137,17 @@ class Keeper:
         try:
             found = await world.onboard(self.wanted, credentials, world.policy(self.wanted))
         except OnvifError as error:
-            if error.reason in _SIGN_IN:
+            if error.reason in SIGN_IN:
                 await world.known.note_refused(self.wanted.id, world.now_us())
             raise
-        if self._row is not None and _another(self._row, found.facts, self.wanted):
+        if self._row is not None and is_another(self._row, found.facts, self.wanted):
             world.not_this(self.wanted)
             raise OnvifError(Reason.MOVED, f"another camera answers at {self.wanted.address}")
         self._fresh = True
         epr = self.wanted.epr or (self._row.epr if self._row is not None else "")
         self._facts = replace(found.facts, epr=epr or None)
         self._clock_offset_s = found.clock_offset_s
-        self._row = _row(self.wanted, self._facts, self._row, world.now_us())
+        self._row = row_of(self.wanted, self._facts, self._row, world.now_us())
         await world.known.put(self._row, found.sources)
         await self._record(found.sources, credentials)
 
@@ -214,7 +188,7 @@ class Keeper:
                     accepted = True
             elif now_us - well_us > PATIENCE_US:
                 status = self._worst()
-                raise OnvifError(_reason(status.reason), status.detail or "no stream")
+                raise OnvifError(camera_reason(status.reason), status.detail or "no stream")
             if self._worst().state == "recording":
                 whole_us = now_us
             if (ask_again_us is not None and now_us >= ask_again_us) or now_us - whole_us > REFRESH_US:
@@ -258,7 +232,7 @@ class Keeper:
         first_s, longest_s = _WAITS.get(error.reason, _SLOWLY)
         wait_s = min(first_s * 2 ** min(failures, 8), longest_s)
         self._retry_us = self._world.now_us() + round(wait_s * 1e6)
-        if error.reason in _SIGN_IN:
+        if error.reason in SIGN_IN:
             self._wish(())
             self._retry_us = max(self._retry_us, await self._next_try_us())
         self._poked = False
@@ -268,7 +242,7 @@ class Keeper:
                 await self._failed(refusal, failures)
                 return
             await self._world.pause(POLL_S)
-            if self._poked and error.reason not in _SIGN_IN:
+            if self._poked and error.reason not in SIGN_IN:
                 return
 
     def _credentials(self) -> Credentials | None:
@@ -290,111 +264,33 @@ class Keeper:
         return self._world.recorder.status(key)
 
     def _worst(self) -> StreamStatus:
-        order = ("recording", "disabled", "connecting", "unreachable", "auth")
-        statuses = [self._status(spec.key) for spec in self.streams]
-        return max(statuses, key=lambda one: order.index(one.state), default=StreamStatus("connecting"))
+        return worst(self._status(spec.key) for spec in self.streams)
 
-    def _judge(self) -> tuple[CameraState, str | None, str, str]:
-        """state, reason, detail, remedy."""
-        if not self.wanted.enabled:
-            return CameraState.DISABLED, None, "", ""
-        worst = self._worst()
-        if self.streams and worst.state == "recording":
-            return CameraState.RECORDING, None, "", ""
-        if self._trouble is not None and not self.well:
-            state = CameraState.AUTH if self._trouble.reason in _SIGN_IN else CameraState.UNREACHABLE
-            return state, str(self._trouble.reason), self._trouble.detail, self._trouble.remedy
-        if worst.state in ("unreachable", "auth"):
-            reason = _reason(worst.reason)
-            said = OnvifError(reason, worst.detail)
-            return CameraState(worst.state), worst.reason or str(reason), said.detail, said.remedy
-        return self._last_failure or (CameraState.CONNECTING, None, "", "")
+    def _judge(self) -> Condition:
+        return condition(
+            enabled=self.wanted.enabled,
+            statuses=[self._status(spec.key) for spec in self.streams],
+            trouble=self._trouble,
+            before=self._last_failure,
+        )
 
     def _show(self) -> None:
         """Notes when the state changes, and says so: the first failure aloud, the next ones quietly."""
-        judged = state, reason, detail, remedy = self._judge()
-        self._last_failure = judged if reason is not None else None
-        if state is self._shown[0]:
+        judged = self._judge()
+        self._last_failure = judged if judged.reason is not None else None
+        if judged.state is self._shown[0]:
             return
-        self._shown = (state, self._world.now_us())
+        self._shown = (judged.state, self._world.now_us())
         name = f"camera {self.wanted.id} ({self.wanted.address})"
-        if state is CameraState.RECORDING:
+        if judged.state is CameraState.RECORDING:
             logger.info("%s: recording", name)
             self._warned = False
-        elif reason is not None:
+        elif judged.reason is not None:
             level = logging.DEBUG if self._warned else logging.WARNING
-            logger.log(level, "%s: %s: %s; %s", name, reason, detail, remedy)
+            logger.log(level, "%s: %s: %s; %s", name, judged.reason, judged.detail, judged.remedy)
             self._warned = True
-
-    def _stream(self, name: str, totals: Mapping[StreamKey, StreamTotals]) -> view.Stream:
-        key = StreamKey(self.wanted.id, name)
-        status = self._status(key)
-        kept = totals.get(key)
-        return view.Stream(
-            name=name,
-            codec=status.codec,
-            width=status.width or None,
-            height=status.height or None,
-            fps=status.fps or None,
-            bps=status.bps or None,
-            recording_since_us=status.recording_since_us,
-            last_fragment_us=status.last_fragment_us,
-            bytes=kept.bytes if kept is not None else 0,
-            oldest_us=kept.oldest_us if kept is not None else None,
-        )
 
 
 def _places(streams: tuple[StreamSpec, ...]) -> list[object]:
     """What makes a stream another one; the clock offset is only noted and no reason to interrupt it."""
     return [(spec.key, spec.source) for spec in streams]
-
-
-def _reason(word: str | None) -> Reason:
-    try:
-        return Reason(word or "unreachable")
-    except ValueError:
-        # The disk's reasons are no fault of the camera; asking it again does no harm.
-        return Reason.UNREACHABLE
-
-
-def _facts(row: Known | None, wanted: Wanted) -> DeviceFacts:
-    if row is None:
-        return DeviceFacts(epr=wanted.epr or None)
-    return DeviceFacts(
-        make=row.make or None,
-        model=row.model or None,
-        firmware=row.firmware or None,
-        serial=row.serial or None,
-        epr=row.epr or None,
-        mac=row.mac or None,
-    )
-
-
-def _row(wanted: Wanted, facts: DeviceFacts, before: Known | None, now_us: int) -> Known:
-    return Known(
-        id=wanted.id,
-        origin="config" if wanted.origin == "config" else "adopted",
-        epr=facts.epr or (before.epr if before is not None else ""),
-        address=wanted.target or wanted.address,
-        name=wanted.name,
-        make=facts.make or "",
-        model=facts.model or "",
-        firmware=facts.firmware or "",
-        serial=facts.serial or "",
-        mac=facts.mac or "",
-        adopted_us=before.adopted_us if before is not None else now_us,
-        seen_us=max(now_us, before.adopted_us) if before is not None else now_us,
-    )
-
-
-def _another(row: Known, facts: DeviceFacts, wanted: Wanted) -> bool:
-    """Whether what answers is certainly not the camera that the row is about.
-
-    Only for one that was found by its address: serial numbers are sometimes shared or placeholders, and MACs
-    random, so a device counts as another one only if every fact that both know differs.
-    """
-    if wanted.origin != "adopted" or (row.epr and row.epr == wanted.epr):
-        return False
-    pairs = [(row.serial, facts.serial), (row.mac, facts.mac), (row.make, facts.make)]
-    both = [(ours, theirs) for ours, theirs in pairs[:2] if ours and theirs]
-    return bool(both) and all(ours != theirs for ours, theirs in both)

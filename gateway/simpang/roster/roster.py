@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from simpang.config.model import Config
-from simpang.roster.keeper import Keeper, Onboard, Recorder, World
+from simpang.roster.keeper import Keeper
 from simpang.roster.known import Known, KnownCameras
 from simpang.roster.onboard import onboard
 from simpang.roster.plan import Identity, Plan, Wanted, plan
 from simpang.roster.view import Camera, FoundDevice
+from simpang.roster.world import Onboard, Recorder, World
 from simpang.supervise import Supervisor
 from simpang_buffer.index.rows import StreamTotals
 from simpang_buffer.model import StreamKey

@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from simpang_buffer.index.rows import StreamTotals
 from simpang_buffer.model import GapReason
+from simpang_buffer.recording.view import StreamStatus
 
 
 class CameraState(enum.StrEnum):
@@ -99,6 +101,22 @@ _GAP_OF = {
     "disk-full": GapReason.DISK_FULL,
     "disk-error": GapReason.DISK_ERROR,
 }
+
+
+def stream_view(name: str, status: StreamStatus, kept: StreamTotals | None) -> Stream:
+    """How the recorder and the index see one stream."""
+    return Stream(
+        name=name,
+        codec=status.codec,
+        width=status.width or None,
+        height=status.height or None,
+        fps=status.fps or None,
+        bps=status.bps or None,
+        recording_since_us=status.recording_since_us,
+        last_fragment_us=status.last_fragment_us,
+        bytes=kept.bytes if kept is not None else 0,
+        oldest_us=kept.oldest_us if kept is not None else None,
+    )
 
 
 def gap_reason(camera: Camera | None) -> GapReason:
