@@ -129,18 +129,19 @@ class Recorder:
         intake = Intake(session.tracks)
         self._begin_run(intake)
         self._last_picture_at = around.monotonic()
+        reason = GapReason.RESTART
         try:
             await around.tick.work(lambda: self._pump(session, intake), lambda: self.broadcast.watched)
         except StreamError as error:
-            self._run_ended(error.gap)
+            reason = error.gap
             raise
         except DiskFailed as error:
-            self._run_ended(error.reason)
+            reason = error.reason
             raise
         finally:
             for picture in intake.flush():
                 self._run.take(picture, self._arrivals.at(around.now_us(), around.monotonic()))
-            self._finish_run()
+            self._finish_run(reason)
 
     def _begin_run(self, intake: Intake) -> None:
         around = self._around
@@ -156,16 +157,14 @@ class Recorder:
         until_s = now_s + _BEAT_S
         for _ in range(_BEAT_BYTES // _READ_BYTES):
             items = session.read_available(_READ_BYTES)
-            arrival_us = self._arrivals.at(around.now_us(), now_s)
+            arrival_us = self._arrivals.at(around.now_us(), around.monotonic())
             for arrival in intake.take(items):
                 if isinstance(arrival, Picture):
                     self._last_picture_at = now_s
                     if self._run.is_over(arrival) or (self._arrivals.stepped and arrival.key):
-                        self._submit()
-                        self._run_ended(GapReason.CLOCK_STEP)
-                        self._finish_run()
+                        self._finish_run(GapReason.CLOCK_STEP)
                         self._begin_run(intake)
-                        arrival_us = self._arrivals.at(around.now_us(), now_s)
+                        arrival_us = self._arrivals.at(around.now_us(), around.monotonic())
                 self._run.take(arrival, arrival_us)
             now_s = around.monotonic()
             if session.drained or now_s > until_s:
@@ -182,8 +181,9 @@ class Recorder:
         if steps := self._run.take_steps():
             self._around.reporter.submit(self._around.disk, self.key, steps)
 
-    def _finish_run(self) -> None:
-        """Whatever ended it: what was recorded is closed properly."""
+    def _finish_run(self, reason: GapReason) -> None:
+        """Whatever ended it: what was recorded is closed properly. A run that wrote nothing was none: the gap
+        before it goes on, with the reason that it has."""
         self._recording = False
         self.broadcast.end()
         self._run.finish()
@@ -191,10 +191,7 @@ class Recorder:
             self._submit()
         except DiskFailed:
             self._around.reporter.finish_files(self._around.disk, self.key)
-
-    def _run_ended(self, reason: GapReason) -> None:
-        """A run that never had a picture was none: the gap goes on, with the reason that it has."""
-        if self._recording or self._ended is None:
+        if self._run.begun:
             self._ended, self._ended_at = reason, self._around.monotonic()
 
     def _note_failure(self, error: Exception, failures: int) -> float:

@@ -13,7 +13,7 @@ from simpang_buffer.recording.segment_writer import RunStart, SegmentWriter, Ste
 
 
 class Run:
-    """`take` what arrives, then `take_steps` for the disk; `finish` at its end."""
+    """`take` what arrives, then `take_steps` for the disk; `finish` at its end. begun: a picture is in it."""
 
     def __init__(
         self, start: RunStart, intake: Intake, broadcast: Broadcast, *, media: Path, segment_s: float
@@ -27,7 +27,7 @@ class Run:
             start, media, intake.audio, self._clock.anchor, segment_s=segment_s, wall_us=self._clock.wall_us
         )
         self._steps: list[Step] = []
-        self._begun = False
+        self.begun = False
 
     def is_over(self, arrival: Arrival) -> bool:
         """Whether the camera's stamps have started over, and this picture begins what comes after."""
@@ -37,7 +37,7 @@ class Run:
         """A picture, a frame of sound, or a sender report. arrival_us: steady within the run."""
         if isinstance(arrival, Picture):
             # A run does not begin with a torn picture; later ones are recorded as sent.
-            if self._begun or not arrival.damaged:
+            if self.begun or not arrival.damaged:
                 self._write(self._clock.picture(arrival, arrival_us, self._intake.reorder))
         elif isinstance(arrival, AudioFrame):
             for unit in self._clock.sound(arrival, arrival_us):
@@ -59,7 +59,7 @@ class Run:
     def _write(self, pictures: list[DatedPicture]) -> None:
         writer = self._writer
         for unit, video in pictures:
-            self._begun = True
+            self.begun = True
             before = writer.video
             video = video or before
             if video is None:

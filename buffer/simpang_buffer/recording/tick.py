@@ -17,8 +17,8 @@ from typing import NoReturn
 
 # Short enough that a live picture is not late for it.
 PERIOD_S = 0.03
-# Measured with 16 streams of 3.5 Mbit/s: reading each 90 ms costs two thirds of reading each 30 ms. A beat's worth
-# of 10 Mbit/s still fits the smallest receive buffer (128 kB).
+# Measured with 16 streams of 3.5 Mbit/s: reading each 90 ms costs two thirds of reading each 30 ms. What
+# comes in a beat at 10 Mbit/s still fits the smallest receive buffer (128 kB).
 _IDLE_BEATS = 3
 _REST_FACTOR = 3
 

@@ -106,6 +106,10 @@ class Worker:
         order = self._orders.get(spec.key)
         if order is None:
             self._orders[spec.key] = _Order(spec, previous_end)
+            self._views[spec.key].told_state("connecting", None, "", None)
+        elif order.wanted is None or order.wanted.source != spec.source:
+            order.wanted = spec
+            self._views[spec.key].told_state("connecting", None, "", None)
         else:
             order.wanted = spec
         self._changed.set()
@@ -119,6 +123,9 @@ class Worker:
         """Whether the stream is this process's, if only until it has stopped."""
         return key in self._orders
 
+    def holds_camera(self, camera: str) -> bool:
+        return any(key.camera == camera for key in self._orders)
+
     def watch(self, key: StreamKey, watched: bool) -> None:
         order = self._orders.get(key)
         if self._link and order and order.told and not order.stopping:
@@ -130,9 +137,12 @@ class Worker:
         When cancelled it lets the process close its files, and commits their rows.
         """
         ours, theirs = socket.socketpair()
-        with contextlib.closing(theirs):
-            process = await self._start(theirs)
-        reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(ours)
+            with theirs:
+                process = await self._start(theirs)
+            reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
+            stack.pop_all()  # the writer closes it now
         self._link, self.pid = writer, process.pid
         waiting: asyncio.Queue[Message] = asyncio.Queue(MAX_WAITING)
         try:
@@ -153,6 +163,8 @@ class Worker:
             if task is not None and task.cancelling():
                 raise asyncio.CancelledError from group_error
             first = group_error.exceptions[0]
+            if isinstance(first, RecorderDied):
+                raise first from None
             raise RecorderDied(str(first) or repr(first)) from first
         finally:
             self._link = self.pid = None
@@ -255,14 +267,18 @@ class Worker:
     def _note_state(
         self, view: StreamView, state: str, reason: str | None, detail: str, retry_at_us: int | None
     ) -> None:
-        """The first failure is a warning, its repeats are not, the recovery is news."""
-        before = view.status
-        view.told_state(state, reason, detail, retry_at_us)
+        """The first failure is a warning, its repeats are not, the recovery is news.
+
+        Trying again does not make a trouble go away: it is shown until the stream records.
+        """
+        if state == "connecting" and reason is None and view.status.reason is not None:
+            return
         if state == "recording":
             logger.info("%s: recording", view.key)
         elif reason is not None:
-            level = logging.DEBUG if reason == before.reason else logging.WARNING
+            level = logging.DEBUG if reason == view.status.reason else logging.WARNING
             logger.log(level, "%s: %s: %s", view.key, reason, detail)
+        view.told_state(state, reason, detail, retry_at_us)
 
     async def _commit(self, waiting: asyncio.Queue[Message]) -> None:
         """The index writes, in the order of what was said."""
@@ -330,6 +346,8 @@ class Worker:
         if order.unsettled:
             report = await adopt(self._settings.media, self._index, [key])
             logger.info("%s: adopted %d, removed %d", key, len(report.adopted), len(report.removed))
+            for problem in report.problems:
+                logger.warning("%s: not adopted yet: %s: %s", key, problem.path, problem.words)
             view.all_settled()
             order.unsettled = False
         if order.wanted is None:

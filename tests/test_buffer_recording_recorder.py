@@ -1,0 +1,181 @@
+"""One stream's recorder in the test's own loop, where its clocks can be turned."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from peer_gst import GstCamera, gst_camera
+from simpang_buffer.media.boxes import read_header, scan
+from simpang_buffer.model import GapReason, RunHeader, StreamKey
+from simpang_buffer.recording.outbox import Outbox
+from simpang_buffer.recording.protocol import Message, receive
+from simpang_buffer.recording.recorder import STALL_S, Recorder, Surroundings
+from simpang_buffer.recording.reports import Reporter
+from simpang_buffer.recording.sign_in import SignIns
+from simpang_buffer.recording.spec import StreamSpec
+from simpang_buffer.recording.sync import Disk, Report
+from simpang_buffer.recording.tick import Tick
+from simpang_buffer.rtsp.errors import StreamError, Timeout
+from simpang_buffer.rtsp.session import BUFFER_BYTES, Source
+
+KEY = StreamKey("gate", "main")
+
+
+@dataclass
+class Bench:
+    """Surroundings with clocks that can be turned, and what was said to the daemon."""
+
+    around: Surroundings
+    wall_skew_us: int = 0
+    monotonic_skew_s: float = 0.0
+    said: list[Message] = field(default_factory=list)
+
+    def recorder(self, camera: GstCamera, *, audio: bool = False) -> Recorder:
+        source = Source(camera.url, camera.host, camera.port, camera.credentials, audio=audio)
+        return Recorder(StreamSpec(KEY, source), self.around, first_run=5, previous_end=GapReason.POWER)
+
+    def count(self, kind: str) -> int:
+        return sum(message.kind == kind for message in self.said)
+
+    def runs(self) -> list[RunHeader]:
+        files = sorted(self.around.media.rglob("*.mp4"))
+        headers = []
+        for path in files:
+            with path.open("rb") as file:
+                headers.append(read_header(file).run)
+        return headers
+
+
+@contextlib.asynccontextmanager
+async def bench(media: Path) -> AsyncIterator[Bench]:
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    reader, unused = await asyncio.open_connection(sock=ours)
+    _, writer = await asyncio.open_connection(sock=theirs)
+    outbox = Outbox(writer)
+    reporter = Reporter(outbox)
+
+    def report(reports: Sequence[Report]) -> None:
+        loop.call_soon_threadsafe(reporter.take, reports)
+
+    disk = Disk(report, flush_s=0.2)
+    made: list[Bench] = []
+    around = Surroundings(
+        site="site",
+        media=media,
+        segment_s=60.0,
+        tick=Tick(),
+        disk=disk,
+        reporter=reporter,
+        outbox=outbox,
+        sign_ins=SignIns(),
+        buffer=bytearray(BUFFER_BYTES),
+        now_us=lambda: time.time_ns() // 1000 + made[0].wall_skew_us,
+        monotonic=lambda: time.monotonic() + made[0].monotonic_skew_s,
+    )
+    made.append(Bench(around))
+
+    async def listen() -> None:
+        while (message := await receive(reader)) is not None:
+            made[0].said.append(message)
+
+    async with asyncio.TaskGroup() as group:
+        helpers = [group.create_task(around.tick.run()), group.create_task(listen())]
+        disk.__enter__()
+        try:
+            yield made[0]
+        finally:
+            await asyncio.to_thread(disk.__exit__)
+            for helper in helpers:
+                helper.cancel()
+            writer.transport.abort()
+            unused.close()
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(15):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def running(recorder: Recorder) -> AsyncIterator[asyncio.Task[None]]:
+    """One session, as long as the block lasts."""
+    task = asyncio.create_task(recorder.run_once())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, StreamError):
+            await task
+
+
+async def test_sound_without_pictures_is_a_video_fault(tmp_path: Path) -> None:
+    async with gst_camera("h264", "aac", frames=60) as camera, bench(tmp_path) as at:
+        async with running(at.recorder(camera, audio=True)) as task:
+            await eventually(lambda: at.count("fragment") >= 2)
+            # All pictures have come now, and sound goes on.
+            await asyncio.sleep(0.5)
+            assert not task.done()
+            at.monotonic_skew_s = STALL_S + 0.5
+            with pytest.raises(Timeout, match="no picture"):
+                await task
+
+        await eventually(lambda: at.count("closed"))
+
+
+async def test_a_step_of_the_gateways_clock_begins_a_run_in_the_same_session(tmp_path: Path) -> None:
+    async with gst_camera(gop=10, fps=25) as camera, bench(tmp_path) as at:
+        async with running(at.recorder(camera)):
+            await eventually(lambda: at.count("fragment") >= 2)
+            at.wall_skew_us = 3_600_000_000
+            await eventually(lambda: at.count("opened") == 2)
+            now_us = at.around.now_us()
+        await eventually(lambda: at.count("closed") == 2)
+        first, second = at.runs()
+        frames = []
+        for path in sorted(tmp_path.rglob("*.mp4")):
+            with path.open("rb") as file:
+                frames.append(scan(file))
+
+    assert (first.run, first.previous_end) == (5, GapReason.POWER)
+    assert (second.run, second.previous_end) == (6, GapReason.CLOCK_STEP)
+    assert second.anchor_us - first.anchor_us > 3_600_000_000
+    assert abs(second.anchor_us - now_us) < 5_000_000
+    # Nothing is lost but what came between the step and the next key frame, 0.4 s at most.
+    ended = first.anchor_us + 3_600_000_000 + frames[0].fragments[-1].end_us - frames[0].fragments[0].start_us
+    assert second.anchor_us - ended < 1_000_000
+
+
+async def test_a_session_without_a_picture_is_no_run(tmp_path: Path) -> None:
+    async with gst_camera("h264", frames=0) as camera, bench(tmp_path) as at:
+        recorder = at.recorder(camera)
+        async with running(recorder):
+            await asyncio.sleep(0.3)
+
+    assert recorder.last_end is GapReason.POWER
+    assert list(tmp_path.rglob("*.mp4")) == []
+
+
+async def test_what_is_told_of_files_names_what_is_on_disk(tmp_path: Path) -> None:
+    async with gst_camera(gop=10) as camera, bench(tmp_path) as at:
+        async with running(at.recorder(camera)):
+            await eventually(lambda: at.count("fragment") >= 1)
+        await eventually(lambda: at.count("closed") == 1)
+        kinds = [message.kind for message in at.said]
+        (path,) = tmp_path.rglob("*.mp4")
+        with path.open("rb") as file:
+            on_disk = scan(file)
+
+    assert kinds[:3] == ["state", "opened", "state"]
+    told = [tuple(m.fields["fragment"]) for m in at.said if m.kind == "fragment"]
+    assert [offset for offset, *_ in told] == [fragment.offset for fragment in on_disk.fragments]
+    assert on_disk.closed
