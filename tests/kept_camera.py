@@ -18,6 +18,7 @@ from simpang.roster.plan import Wanted
 from simpang.roster.view import DeviceFacts
 from simpang.roster.world import World
 from simpang_buffer.model import StreamKey
+from simpang_buffer.reading.tail import Tail
 from simpang_buffer.recording.spec import StreamSpec
 from simpang_buffer.recording.view import StreamStatus
 from simpang_onvif.device import Credentials
@@ -75,6 +76,9 @@ class KeptCamera:
     def status(self, key: StreamKey) -> StreamStatus:
         spec = self._wished.get(key)
         return self.state(spec) if spec is not None else StreamStatus()
+
+    def tail(self, key: StreamKey) -> Tail | None:
+        return None
 
     def want(self, specs: Sequence[StreamSpec]) -> None:
         for spec in specs:

@@ -12,9 +12,11 @@ from kept_camera import MAIN, SOURCES, SUB, UTARA, KeptCamera
 from simpang.config.secrets import SecretFault
 from simpang.roster.keeper import Keeper
 from simpang.roster.known import KnownCameras
-from simpang.roster.view import Camera, CameraState, DeviceFacts
+from simpang.roster.view import Camera, CameraState, DeviceFacts, stream_view
 from simpang.state.database import open_state
 from simpang_buffer.index.rows import StreamTotals
+from simpang_buffer.model import AnchorSource, Fragment, FragmentFlags, RunHeader
+from simpang_buffer.reading.tail import Tail
 from simpang_buffer.recording.view import StreamStatus
 from simpang_onvif.errors import OnvifError, Reason
 
@@ -289,3 +291,22 @@ async def test_full_disk_is_not_blamed_on_the_camera(kept: KeptCamera) -> None:
         await kept.until(lambda: shown(keeper).reason == "disk-full")
 
         assert "disk" in shown(keeper).remedy
+
+
+def test_footage_of_a_stream_includes_the_file_that_is_being_written() -> None:
+    def file(*starts: int, before: tuple[Tail, ...] = ()) -> Tail:
+        header = RunHeader("digulis", "utara", "main", 1, 0, "avc1", 0, AnchorSource.ARRIVAL, None, None, 0)
+        fragments = [Fragment(0, 100, 0, 90_000, start, FragmentFlags.KEY, 15) for start in starts]
+        return Tail(header, Path("x"), b"", "avc1", 1280, 720, fragments, before)
+
+    status = StreamStatus("recording")
+    kept = StreamTotals(bytes=1000, segments=1, oldest_us=5, newest_us=9)
+
+    assert (stream_view("main", status, None, None).bytes, stream_view("main", status, kept, None).bytes) == (
+        0,
+        1000,
+    )
+    young = stream_view("main", status, None, file(30, 40, before=(file(10, 20),)))
+    assert (young.bytes, young.oldest_us) == (400, 10)
+    old = stream_view("main", status, kept, file(30))
+    assert (old.bytes, old.oldest_us) == (1100, 5)

@@ -125,7 +125,7 @@ class Keeper:
             retry_us=None if judged.state is CameraState.RECORDING else self._retry_us,
             clock_offset_s=self._clock_offset_s,
             streams=tuple(
-                stream_view(name, self._status(key), totals.get(key))
+                stream_view(name, self._status(key), totals.get(key), self._world.recorder.tail(key))
                 for name in sorted(names)
                 for key in (StreamKey(self.wanted.id, name),)
             ),

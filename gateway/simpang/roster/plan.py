@@ -12,6 +12,7 @@ from simpang.config.model import Config
 from simpang.config.values import make_id
 from simpang.roster.known import Known
 from simpang_onvif.device import Device
+from simpang_onvif.discovery import service_url
 
 Identity = tuple[str, str]
 
@@ -116,14 +117,6 @@ def plan(
     return Plan(cameras, device_ids, candidates)
 
 
-def target_of(device: Device) -> str:
-    """What to ask: the service address at which the device itself answered, else its bare address."""
-    for xaddr in device.xaddrs:
-        if _host(xaddr) == device.address:
-            return xaddr
-    return device.address
-
-
 def display_address(target: str) -> str:
     """`10.0.4.21`, or with its port where that is not the scheme's usual one. Never a user or password."""
     try:
@@ -171,10 +164,10 @@ def _row_device(
 def _from_config(config: Config, camera: ConfigCamera, row: Known | None, device: Device | None) -> Wanted:
     target = camera.address or ""
     if device is not None and device.address != _host(target):
-        target = target_of(device)
+        target = service_url(device)
     elif device is not None and urlsplit(f"//{target}").port is None:
         # The port that the device itself names; many do not use 80.
-        target = target_of(device)
+        target = service_url(device)
     elif device is None and row is not None and camera.address and _host(row.address) == _host(target):
         target = row.address if urlsplit(f"//{target}").port is None else target
     user, password_file = camera.user or "", camera.password_file or ""
@@ -205,7 +198,7 @@ def _adopted(config: Config, row: Known, device: Device | None) -> Wanted:
         id=row.id,
         name=row.name or row.id,
         origin="adopted",
-        target=target_of(device) if device is not None and device.problem is None else row.address,
+        target=service_url(device) if device is not None and device.problem is None else row.address,
         user=user,
         password_file=password_file,
         epr=row.epr,
@@ -218,7 +211,7 @@ def _candidate(config: Config, id_: str, device: Device) -> Wanted:
         id=id_,
         name=device.name or device.hardware or device.address,
         origin="candidate",
-        target=target_of(device),
+        target=service_url(device),
         user=user,
         password_file=password_file,
         epr=device.epr,

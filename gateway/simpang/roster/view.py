@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from simpang_buffer.index.rows import StreamTotals
 from simpang_buffer.model import GapReason
+from simpang_buffer.reading.tail import Tail
 from simpang_buffer.recording.view import StreamStatus
 
 
@@ -36,7 +37,7 @@ class DeviceFacts:
 class Stream:
     """One stream that is or should be recorded. codec, size and rates as measured, not as promised.
 
-    bytes: of its footage on the disk; oldest_us: where that begins.
+    bytes: of its footage on the disk, the open file included; oldest_us: where that begins.
     """
 
     name: str
@@ -103,8 +104,12 @@ _GAP_OF = {
 }
 
 
-def stream_view(name: str, status: StreamStatus, kept: StreamTotals | None) -> Stream:
-    """How the recorder and the index see one stream."""
+def stream_view(name: str, status: StreamStatus, kept: StreamTotals | None, tail: Tail | None) -> Stream:
+    """How the recorder and the index see one stream. tail: its files that no row of the index knows yet."""
+    growing = [fragment for file in (*tail.before, tail) for fragment in file.fragments] if tail else []
+    oldest_us = kept.oldest_us if kept is not None else None
+    if oldest_us is None and growing:
+        oldest_us = growing[0].start_us
     return Stream(
         name=name,
         codec=status.codec,
@@ -114,8 +119,8 @@ def stream_view(name: str, status: StreamStatus, kept: StreamTotals | None) -> S
         bps=status.bps or None,
         recording_since_us=status.recording_since_us,
         last_fragment_us=status.last_fragment_us,
-        bytes=kept.bytes if kept is not None else 0,
-        oldest_us=kept.oldest_us if kept is not None else None,
+        bytes=(kept.bytes if kept is not None else 0) + sum(fragment.size_bytes for fragment in growing),
+        oldest_us=oldest_us,
     )
 
 

@@ -11,6 +11,7 @@ from simpang.roster.known import KnownCameras
 from simpang.roster.onboard import Onboarded
 from simpang.roster.plan import Wanted
 from simpang_buffer.model import StreamKey
+from simpang_buffer.reading.tail import Tail
 from simpang_buffer.recording.view import StreamStatus
 from simpang_onvif.device import Credentials
 from simpang_onvif.uri_policy import UriPolicy
@@ -22,6 +23,7 @@ class Recorder(Protocol):
     """What a keeper needs of the recorder pool."""
 
     def status(self, key: StreamKey) -> StreamStatus: ...
+    def tail(self, key: StreamKey) -> Tail | None: ...
 
 
 @dataclass(frozen=True)
