@@ -230,12 +230,13 @@ def page(
     return _exchange(connection, method, path, None, None, headers or {})
 
 
-def until(true: Callable[[], T], seconds: float, words: Callable[[], str]) -> T:
+def until(true: Callable[[], T | None], seconds: float, words: Callable[[], str]) -> T:
     """The first result that is true; fails with `words` after so long."""
     deadline = time.monotonic() + seconds
     while not (result := true()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {words()}"
         time.sleep(0.1)
+    assert result is not None
     return result
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from media_files import decode_errors, probe
 from peer_gst import gst_camera
 from peer_ipycam import IpyCam, ipycam
-from product import Product, camera, micros, page, product, rfc3339, toml, until
+from product import Product, camera, micros, product, rfc3339, toml, until
 from stage import stage
 
 pytest_plugins = ("own_network",)
@@ -122,22 +121,6 @@ def test_clip_by_command_line_is_whole(gateway: Product, tmp_path: Path) -> None
     assert abs(probe(out).frames - (end_us - start_us) / 1e6 * 25) < 30
 
 
-def test_page_needs_its_link_and_the_link_works_once(gateway: Product) -> None:
-    path = "/api/v1/cameras/h265/snapshot.jpg"
-    link = urlsplit(gateway.link())
-
-    assert page("GET", path).status == 401
-    opened = page("GET", f"{link.path}?{link.query}")
-    assert opened.status in (302, 303)
-    cookie = opened.headers["set-cookie"].partition(";")[0]
-    picture = page("GET", path, {"Cookie": cookie})
-    again = page("GET", f"{link.path}?{link.query}")
-
-    assert picture.status == 200, picture.body
-    assert picture.body[:2] == b"\xff\xd8"
-    assert "set-cookie" not in again.headers
-
-
 def test_list_says_what_is_kept_and_check_finds_no_fault_beside_the_running_gateway(gateway: Product) -> None:
     listed = gateway.cli("--json", "buffer", "list", "--start", "-10m")
     deep = gateway.check("--deep")
@@ -151,20 +134,6 @@ def test_list_says_what_is_kept_and_check_finds_no_fault_beside_the_running_gate
         assert len(item["spans"]) == 1, f"{key} was interrupted: {item}"
         assert item["spans"][0]["bytes"] > 10_000
     assert deep.returncode == 0, deep.stdout
-
-
-def test_range_without_footage_is_told_with_its_gaps(gateway: Product, tmp_path: Path) -> None:
-    start, end = "2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z"
-    out = tmp_path / "nothing.mp4"
-
-    answer = gateway.get("/api/v1/cameras/h265/streams/main/clip.mp4", {"start": start, "end": end})
-    done = gateway.cli("clip", "--camera", "h265", "--start", start, "--end", end, "-o", str(out))
-
-    assert (answer.status, answer.json["code"]) == (404, "nothing-recorded")
-    gaps = answer.json["gaps"]
-    assert (gaps[0]["start"], gaps[-1]["end"]) == (rfc3339(micros(start)), rfc3339(micros(end)))
-    assert done.returncode == 5, done.stderr
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_files_after_a_stop_are_whole_by_the_deep_check_and_by_ffprobe(gateway: Product) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
+from simpang.config.model import Config
 from simpang.jobs.model import Job, JobRefused, JobRequest, JobState, Priority
+from simpang.jobs.object_names import request_folder
 from simpang.web import schemas
 from simpang.web.context import body_of, gateway_of, json_answer
 from simpang.web.footage import MOST_CLIP_S
@@ -27,7 +29,7 @@ async def get_jobs(request: web.Request) -> web.Response:
         known = ", ".join(JobState)
         raise Problem("malformed", "No such state.", errors=[("state", f"must be one of {known}")])
     jobs = await gateway_of(request).jobs.list(JobState(state) if state else None)
-    return json_answer(schemas.Jobs(items=[job_answer(job) for job in jobs]))
+    return json_answer(schemas.Jobs(items=[job_answer(job, gateway_of(request).config) for job in jobs]))
 
 
 async def post_job(request: web.Request) -> web.Response:
@@ -43,7 +45,7 @@ async def post_job(request: web.Request) -> web.Response:
         raise Problem(
             _REFUSALS.get(refused.code, "conflict"), str(refused), extra={"refusal": refused.code}
         ) from None
-    response = json_answer(job_answer(job), 201 if new else 200)
+    response = json_answer(job_answer(job, gateway_of(request).config), 201 if new else 200)
     response.headers[hdrs.LOCATION] = f"/api/v1/jobs/{job.id}"
     return response
 
@@ -52,7 +54,7 @@ async def get_job(request: web.Request) -> web.Response:
     job = await gateway_of(request).jobs.get(request.match_info["id"])
     if job is None:
         raise Problem("not-found", "There is no such job.")
-    return json_answer(job_answer(job))
+    return json_answer(job_answer(job, gateway_of(request).config))
 
 
 async def delete_job(request: web.Request) -> web.Response:
@@ -60,7 +62,7 @@ async def delete_job(request: web.Request) -> web.Response:
     job = await gateway_of(request).jobs.cancel(request.match_info["id"])
     if job is None:
         raise Problem("not-found", "There is no such job.")
-    return json_answer(job_answer(job))
+    return json_answer(job_answer(job, gateway_of(request).config))
 
 
 async def get_uplinks(request: web.Request) -> web.Response:
@@ -69,8 +71,13 @@ async def get_uplinks(request: web.Request) -> web.Response:
     return json_answer(schemas.Uplinks(items=items))
 
 
-def job_answer(job: Job) -> schemas.Job:
+def job_answer(job: Job, config: Config) -> schemas.Job:
     asked = job.request
+    central = config.central_by_id(asked.central)
+    manifest = None
+    if central is not None and central.store is not None:
+        folder = request_folder(config.site.id, job.party, job.id)
+        manifest = f"{central.store.prefix}{folder}manifest.json"
     return schemas.Job(
         id=job.id,
         state=job.state.value,
@@ -87,6 +94,7 @@ def job_answer(job: Job) -> schemas.Job:
         bytes_total=job.bytes_total,
         chunks_done=job.chunks_done,
         chunks_total=job.chunks_total,
+        manifest=manifest,
         gaps=[
             schemas.Gap(start=format_time(gap.start_us), end=format_time(gap.end_us), reason=gap.reason.value)
             for gap in job.gaps

@@ -161,6 +161,7 @@ class Job(Answer):
     bytes_total: int
     chunks_done: int
     chunks_total: int
+    manifest: str | None = Field(description="the object that lists what is there, from the first chunk on")
     gaps: list[Gap]
     created: Time
 
