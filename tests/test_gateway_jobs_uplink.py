@@ -9,6 +9,7 @@ import json
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,12 +18,13 @@ from recordings import KEY, SECOND_US, START_US, Recording, Take, index_all, rec
 from simpang.config.model import Config
 from simpang.config.secrets import Secrets
 from simpang.config.values import parse_window
+from simpang.jobs import uplink
 from simpang.jobs.gateway_key import load_gateway_key
 from simpang.jobs.jobs import Jobs
 from simpang.jobs.manifest import Circumstances
 from simpang.jobs.model import Job, JobRefused, JobRequest, JobState, Priority, WaitingFor
 from simpang.state.database import State, open_state
-from simpang.store.s3 import S3Store, StoreAddress
+from simpang.store.s3 import S3Store, StoreAddress, StoredObject
 from simpang.store.sigv4 import StoreKeys
 from simpang.supervise import Supervisor
 from simpang_buffer.index.index import Index, open_index
@@ -39,6 +41,7 @@ class Bench:
         self.prefix = f"{folder.name}/"
         self.now_us = START_US + 3600 * SECOND_US
         self.tail: Tail | None = None
+        self.central = "pontive"
         secrets = folder / "secrets"
         secrets.mkdir(exist_ok=True)
         (folder / "media").mkdir(exist_ok=True)
@@ -57,7 +60,7 @@ class Bench:
                 "site": {"id": "digulis", "time_zone": "Asia/Pontianak"},
                 "central": [
                     {
-                        "id": "pontive",
+                        "id": self.central,
                         "party": "pemkot",
                         "store": {
                             "endpoint": self.endpoint,
@@ -272,6 +275,104 @@ async def test_cancel_stops_a_job_and_lets_its_footage_go(bench: Bench) -> None:
         assert cancelled is not None and cancelled.state is JobState.CANCELLED
         assert again is not None and again.state is JobState.CANCELLED
         assert await bench.index.pins() == []
+
+
+async def test_cancel_during_planning_leaves_no_footage_held(bench: Bench) -> None:
+    async with bench.open(work=False) as jobs:
+        await recorded(bench.index, Take(seconds=8, run=1))
+        job, _ = await jobs.add(request(0, 8))
+        pin = bench.index.pin
+
+        async def cancel_first(*asked: Any, **more: Any) -> None:
+            await jobs.cancel(job.id)
+            await pin(*asked, **more)
+
+        bench.index.pin = cancel_first  # type: ignore[method-assign]  # between two steps
+        task = asyncio.create_task(jobs.run())
+        try:
+            await bench.until(job, JobState.CANCELLED)
+            async with asyncio.timeout(5):
+                while await bench.index.pins():
+                    await asyncio.sleep(0.02)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def test_urgent_job_goes_while_a_long_one_is_verified(bench: Bench) -> None:
+    uplink.VERIFY_CHUNKS, usual = 1, uplink.VERIFY_CHUNKS
+    try:
+        async with bench.open(work=False) as jobs:
+            await recorded(bench.index, Take(seconds=24, run=1))
+            job, _ = await jobs.add(request(0, 24))
+            urgent = ""
+            head = S3Store.head
+
+            async def ask(store: S3Store, key: str) -> StoredObject | None:
+                nonlocal urgent
+                if not urgent:
+                    made, _ = await jobs.add(request(0, 4, priority=Priority.URGENT))
+                    urgent = made.id
+                    heads.append("asked")
+                heads.append(key)
+                return await head(store, key)
+
+            heads: list[str] = []
+            S3Store.head = ask  # type: ignore[method-assign]  # listens in
+            task = asyncio.create_task(jobs.run())
+            try:
+                done = await bench.until(job, JobState.DONE)
+                first = await jobs.get(urgent)
+            finally:
+                S3Store.head = head  # type: ignore[method-assign]  # as it was
+                task.cancel()
+                await asyncio.wait([task])
+    finally:
+        uplink.VERIFY_CHUNKS = usual
+
+    assert first is not None
+    assert first.state is JobState.DONE and first.changed_us <= done.changed_us
+    assert heads.count(heads[-1]) == 1
+
+
+async def test_bytes_sent_in_vain_count_for_the_month(bench: Bench) -> None:
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        if b".mp4 " not in head.split(b"\r\n")[0]:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    bench.uplink = {"month_cap": "1 GB"}
+    async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
+        bench.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with bench.open() as jobs:
+            await recorded(bench.index, Take(seconds=8, run=1))
+            job, _ = await jobs.add(request(0, 8))
+            waiting = await bench.until(job, JobState.WAITING)
+            cursor = await bench.state.connection.execute("select sum(sent_bytes) from uplink_month")
+            row = await cursor.fetchone()
+
+    assert row is not None
+    assert row[0] >= waiting.bytes_total // 3
+
+
+async def test_job_of_a_centre_that_is_gone_ends_and_holds_nothing(bench: Bench) -> None:
+    async with bench.open(work=False) as jobs:
+        await recorded(bench.index, Take(seconds=8, run=1))
+        job, _ = await jobs.add(request(0, 8))
+        await bench.index.pin(job.id, job.key, START_US, START_US + SECOND_US, max_bytes=10**9)
+    bench.central = "another"
+
+    async with bench.open() as jobs:
+        ended = await bench.until(job, JobState.FAILED)
+        async with asyncio.timeout(5):
+            while await bench.index.pins():
+                await asyncio.sleep(0.02)
+
+    assert "pontive is no longer in simpang.toml" in ended.reason
 
 
 async def test_link_that_is_down_makes_a_job_wait_and_no_more(bench: Bench) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -16,6 +19,7 @@ from simpang.jobs.ceiling import Ceiling
 from simpang.store.errors import StoreAway, StoreBusy, StoreDiffers, StoreRefused
 from simpang.store.s3 import S3Store, StoreAddress
 from simpang.store.sigv4 import EMPTY_SHA256, StoreKeys, sign
+from simpang.web.certificate import own_certificate, tls_context
 
 KEYS = StoreKeys(ACCESS_KEY, SECRET_KEY)
 KEY = "digulis/pemkot/2026-11-24/digulis-1.main/02/00-00.000000Z.0.mp4"
@@ -167,3 +171,60 @@ def test_signature_is_that_of_the_published_example() -> None:
     assert headers["Authorization"].endswith(
         "Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
     )
+
+
+async def test_ceiling_that_makes_us_wait_is_no_stall_of_the_store() -> None:
+    async def pace(size_bytes: int) -> None:
+        await asyncio.sleep(0.3)
+
+    app = web.Application(client_max_size=2**24)
+    app.router.add_route("*", "/{path:.*}", answers(200))
+    async with (
+        TestServer(app) as server,
+        S3Store(StoreAddress(str(server.make_url("")), "cctv"), KEYS, pace=pace, stall_s=0.1) as s3,
+    ):
+        assert await s3.put(KEY, b"x" * 40_000, content_type="video/mp4")
+        assert s3.handed_bytes == 40_000
+
+
+@pytest.mark.parametrize("act", ["put", "head"])
+async def test_clock_that_is_not_set_yet_fails_no_job_for_good(act: str) -> None:
+    app = web.Application(client_max_size=2**24)
+    app.router.add_route("*", "/{path:.*}", answers(403, "<Error><Code>RequestTimeTooSkewed</Code></Error>"))
+    async with (
+        TestServer(app) as server,
+        S3Store(
+            StoreAddress(str(server.make_url("")), "cctv"),
+            KEYS,
+            now=lambda: datetime(1970, 1, 1, tzinfo=UTC),
+        ) as s3,
+    ):
+        with pytest.raises(StoreBusy, match="clock"):
+            await (s3.put(KEY, b"x", content_type="video/mp4") if act == "put" else s3.head(KEY))
+
+
+async def test_broken_tls_is_tried_again_and_a_foreign_certificate_is_not(tmp_path: Path) -> None:
+    made = await asyncio.to_thread(own_certificate, tmp_path, "centre", ["127.0.0.1"])
+    tls = await asyncio.to_thread(tls_context, made)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answers(200))
+
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 302 Pay first\r\n\r\n")  # a captive portal
+        await writer.drain()
+        writer.close()
+
+    portal = await asyncio.start_server(babble, "127.0.0.1", 0)
+    async with contextlib.AsyncExitStack() as stack:
+        server = TestServer(app, scheme="https")
+        await server.start_server(ssl=tls)
+        stack.push_async_callback(server.close)
+        await stack.enter_async_context(portal)
+        foreign = StoreAddress(f"https://127.0.0.1:{server.port}", "cctv")
+        broken = StoreAddress(f"https://127.0.0.1:{portal.sockets[0].getsockname()[1]}", "cctv")
+        async with S3Store(foreign, KEYS) as s3:
+            with pytest.raises(StoreRefused, match="ca_file"):
+                await s3.head(KEY)
+        async with S3Store(broken, KEYS) as s3:
+            with pytest.raises(StoreAway):
+                await s3.head(KEY)

@@ -29,7 +29,9 @@ Id = Annotated[str, BeforeValidator(parse_id)]
 TimeZone = Annotated[str, BeforeValidator(parse_time_zone)]
 Amount = Annotated[Size, BeforeValidator(parse_size)]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
-Bps = Annotated[int, BeforeValidator(parse_rate)]
+# Below, a store that hears nothing for 20 s drops the upload before its next 16 kB are due.
+LEAST_CEILING_BPS = 64_000
+Bps = Annotated[int, BeforeValidator(parse_rate), Field(ge=LEAST_CEILING_BPS)]
 ListenOn = Annotated[Listen, BeforeValidator(parse_listen)]
 Hours = Annotated[Window, BeforeValidator(parse_window)]
 # A name in a secrets folder: no path that could lead out of it.

@@ -78,6 +78,10 @@ class JobStore:
         """Those of one centre that have not ended, in the order in which they go."""
         return await self._jobs(f"central = ? and {_OPEN} order by priority, created_us, id", (central,))
 
+    async def open_elsewhere(self, centrals: Sequence[str]) -> list[Job]:
+        """Those that have not ended and are for none of these centres."""
+        return [job for job in await self._jobs(_OPEN, ()) if job.request.central not in centrals]
+
     async def open_ids(self) -> list[str]:
         return [job.id for job in await self._jobs(_OPEN, ())]
 
@@ -159,6 +163,13 @@ class JobStore:
             (job.id,),
         )
         return [SentChunk(*row) for row in await cursor.fetchall()]
+
+    async def sent_numbers(self, job: Job) -> set[tuple[int, int]]:
+        """Run and number of each chunk that the store has confirmed; quicker than the chunks themselves."""
+        cursor = await self._state.connection.execute(
+            "select run, number from job_chunk where job = ?", (job.id,)
+        )
+        return {(run, number) for run, number in await cursor.fetchall()}
 
     async def _jobs(self, where: str, values: tuple[object, ...]) -> list[Job]:
         cursor = await self._state.connection.execute(f"select {_COLUMNS} from job where {where}", values)

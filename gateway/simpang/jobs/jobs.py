@@ -84,6 +84,7 @@ class Jobs:
 
     async def run(self) -> None:
         """Works off the jobs of every centre, each on its own: one that is down holds up no other."""
+        await self._fail_orphans()
         open_jobs = set(await self._store.open_ids())
         for pin in await self._index.pins():
             if pin.job not in open_jobs:
@@ -95,6 +96,12 @@ class Jobs:
             for central, uplink in self._uplinks.items():
                 name = f"uplink:{central}"
                 group.create_task(self._supervisor.keep_running(name, uplink.run_once), name=name)
+
+    async def _fail_orphans(self) -> None:
+        """A job whose centre is no longer configured would wait for ever and hold its footage."""
+        for job in await self._store.open_elsewhere(tuple(self._uplinks)):
+            reason = f"central {job.request.central} is no longer in simpang.toml, or has no store there"
+            await self._store.move(job, JobState.FAILED, self._now_us(), reason=reason)
 
     async def add(self, request: JobRequest) -> tuple[Job, bool]:
         """The new job, or the one that the same idempotency key made; and whether it is new.

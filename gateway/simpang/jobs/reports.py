@@ -41,7 +41,7 @@ class Reports:
 
     async def grow(self, store: S3Store, job: Job, plan: Plan) -> int:
         """After a chunk, once it is worth it."""
-        count = len(await self._jobs.chunks(job))
+        count = len(await self._jobs.sent_numbers(job))
         if count - self._listed.get(job.id, 0) < max(1, count // _GROWTH):
             return 0
         return await self._write(store, job, plan, final=False)

@@ -27,7 +27,7 @@ from simpang.jobs.model import Job, JobState, SentChunk, WaitingFor
 from simpang.jobs.object_names import attributes, chunk_key, codecs, content_type, run_end_key
 from simpang.jobs.reports import Reports
 from simpang.jobs.windows import month_start
-from simpang.store.errors import StoreAway, StoreBusy, StoreDiffers, StoreRefused
+from simpang.store.errors import StoreAway, StoreBusy, StoreDiffers, StoreError, StoreRefused
 from simpang.store.s3 import S3Store
 from simpang_buffer.index.errors import HoldsFull
 from simpang_buffer.index.index import Index
@@ -47,6 +47,8 @@ FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 # HTTP headers, signature and answer of one request, for the month's count.
 REQUEST_BYTES = 1500
+# How many chunks are asked about in one step: a second or two, where a day of footage has 21,600.
+VERIFY_CHUNKS = 25
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class Uplink:
         self._look_at: dict[str, float] = {}
         # Chunks whose bytes no longer fit their seals, by job: gaps, as far as the asker is concerned.
         self._altered: dict[str, dict[tuple[int, int], Gap]] = {}
+        # How many of a job's chunks the store was asked about and has, in their order.
+        self._verified: dict[str, int] = {}
         self._link_at = 0.0
         self._link_wait_s = FIRST_WAIT_S
 
@@ -124,8 +128,15 @@ class Uplink:
                 first_sending = False
                 await self._yield_others(waiting, job)
             await self._take(store, job)
+            await self._let_go(job)
             return True
         return False
+
+    async def _let_go(self, job: Job) -> None:
+        """A step that was under way when its job was cancelled may have pinned and planned once more."""
+        now = await self._jobs.get(job.id)
+        if now is None or now.state.ended:
+            await self.forget(job.id)
 
     async def _hindrance(self, job: Job) -> WaitingFor | None:
         if job.state in (JobState.RECEIVED, JobState.AUTHORISED, JobState.PLANNED):
@@ -191,7 +202,7 @@ class Uplink:
 
     async def _send_next(self, store: S3Store, job: Job) -> None:
         found = self._plans.get(job.id) or await self._replan(job)
-        sent = {(chunk.run, chunk.number) for chunk in await self._jobs.chunks(job)}
+        sent = await self._jobs.sent_numbers(job)
         sent |= self._altered.get(job.id, {}).keys()
         missing = [chunk for chunk in found.chunks if (chunk.run, chunk.number) not in sent]
         if not missing and found.growing:
@@ -229,7 +240,13 @@ class Uplink:
         source = f"{self._site.id}/{job.key.camera}"
         both = codecs(chunk.codec, chunk.audio_entry)
         described = attributes(source, chunk.duration_us, both, chunk.width, chunk.height, digest)
-        await store.put(key, content, content_type=content_type(both), metadata=described)
+        handed_bytes = store.handed_bytes
+        try:
+            await store.put(key, content, content_type=content_type(both), metadata=described)
+        except StoreError:
+            # What went out in vain was paid for all the same.
+            await self._spend(store.handed_bytes - handed_bytes + REQUEST_BYTES)
+            raise
         confirmed = SentChunk(
             run=chunk.run,
             number=chunk.number,
@@ -250,12 +267,19 @@ class Uplink:
             await store.put(end_key, b"", content_type="application/octet-stream", overwrite=True)
 
     async def _verify(self, store: S3Store, job: Job) -> None:
-        for chunk in await self._jobs.chunks(job):
+        """Asks about the next few chunks; after the last one the job ends."""
+        chunks = await self._jobs.chunks(job)
+        first = self._verified.get(job.id, 0)
+        for number, chunk in enumerate(chunks[first : first + VERIFY_CHUNKS], first + 1):
+            await self._spend(REQUEST_BYTES)
             found = await store.head(chunk.object_key)
             told = None if found is None else found.metadata.get("sha256", chunk.sha256.hex())
             if found is None or found.size_bytes != chunk.size_bytes or told != chunk.sha256.hex():
                 await self._end(job, JobState.FAILED, f"the store lost or changed {chunk.object_key}")
                 return
+            self._verified[job.id] = number
+        if first + VERIFY_CHUNKS < len(chunks):
+            return
         found_plan = self._plans.get(job.id) or await self._replan(job)
         await self._spend(await self._reports.finish(store, job, found_plan))
         gaps = found_plan.gaps
@@ -274,6 +298,7 @@ class Uplink:
         self._plans.pop(job_id, None)
         self._look_at.pop(job_id, None)
         self._altered.pop(job_id, None)
+        self._verified.pop(job_id, None)
         self._reports.forget(job_id)
         await self._index.unpin(job_id)
 

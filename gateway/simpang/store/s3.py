@@ -14,6 +14,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -30,6 +31,10 @@ MAX_ANSWER_BYTES = 64 * 1024
 SLICE_BYTES = 16 * 1024
 # Servers drop a silent upload after 20 to 60 s; so do we.
 STALL_S = 30.0
+# S3 refuses signatures that are further off than this ("RequestTimeTooSkewed").
+SKEW_S = 900
+# X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL: what a gateway without a battery sees until its clock is set.
+_NOT_YET_VALID = 9
 
 Pace = Callable[[int], Awaitable[None]]
 
@@ -52,7 +57,10 @@ class StoredObject:
 
 
 class S3Store:
-    """One bucket of one store. Use as an async context manager; safe for several tasks."""
+    """One bucket of one store. Use as an async context manager; safe for several tasks.
+
+    handed_bytes: of bodies, handed to the network so far, whether the store confirmed them or not.
+    """
 
     def __init__(
         self,
@@ -65,6 +73,7 @@ class S3Store:
         stall_s: float = STALL_S,
     ) -> None:
         self.address = address
+        self.handed_bytes = 0
         self._keys = keys
         self._pace = pace
         self._tls = tls
@@ -107,7 +116,7 @@ class S3Store:
         headers |= {f"x-amz-meta-{name}": value for name, value in (metadata or {}).items()}
         if not overwrite:
             headers["If-None-Match"] = "*"
-        status, _, text = await self._request("PUT", key, headers, digest, body=body)
+        status, answer, text = await self._request("PUT", key, headers, digest, body=body)
         if status in (409, 412) and not overwrite:
             existing = await self.head(key)
             if existing is None:
@@ -118,7 +127,7 @@ class S3Store:
                 )
             return False
         if status != 200 or "<Error>" in text:
-            raise self._refusal("put", key, status, text)
+            raise self._refusal("put", key, status, text, answer)
         return True
 
     async def head(self, key: str) -> StoredObject | None:
@@ -127,7 +136,7 @@ class S3Store:
         if status == 404:
             return None
         if status != 200:
-            raise self._refusal("head", key, status, text)
+            raise self._refusal("head", key, status, text, headers)
         prefix = "x-amz-meta-"
         metadata = {
             name.lower().removeprefix(prefix): value
@@ -139,9 +148,10 @@ class S3Store:
 
     async def get(self, key: str, limit_bytes: int) -> bytes:
         """The whole object, refused past limit_bytes. Raises StoreError."""
-        status, _, _, body = await self._exchange("GET", key, {}, EMPTY_SHA256, None, limit_bytes)
+        status, answer, body = await self._exchange("GET", key, {}, EMPTY_SHA256, None, limit_bytes)
         if status != 200:
-            raise self._refusal("get", key, status, body[:MAX_ANSWER_BYTES].decode("utf-8", "replace"))
+            text = body[:MAX_ANSWER_BYTES].decode("utf-8", "replace")
+            raise self._refusal("get", key, status, text, answer)
         return body
 
     def __str__(self) -> str:
@@ -150,9 +160,7 @@ class S3Store:
     async def _request(
         self, method: str, key: str, headers: dict[str, str], digest: str, body: bytes | None = None
     ) -> tuple[int, Mapping[str, str], str]:
-        status, answer, _, content = await self._exchange(
-            method, key, headers, digest, body, MAX_ANSWER_BYTES
-        )
+        status, answer, content = await self._exchange(method, key, headers, digest, body, MAX_ANSWER_BYTES)
         return status, answer, content.decode("utf-8", "replace")
 
     async def _exchange(
@@ -163,7 +171,7 @@ class S3Store:
         digest: str,
         body: bytes | None,
         limit_bytes: int,
-    ) -> tuple[int, Mapping[str, str], str, bytes]:
+    ) -> tuple[int, Mapping[str, str], bytes]:
         assert self._session is not None, "use the store inside `async with`"
         path = f"/{self.address.bucket}/{self.address.prefix}{key}"
         signed = sign(self._keys, method, self._host, path, {}, headers, digest, self._now())
@@ -175,10 +183,12 @@ class S3Store:
                     method, url, headers=signed, data=data, allow_redirects=False
                 ) as response:
                     content = b"" if method == "HEAD" else await _bounded(response, limit_bytes)
-                    return response.status, response.headers, response.reason or "", content
-        except ssl.SSLError as error:
-            raise StoreRefused(f"{self}: its certificate is not trusted; check ca_file") from error
-        except aiohttp.ClientConnectorCertificateError as error:
+                    return response.status, response.headers, content
+        except (ssl.SSLCertVerificationError, aiohttp.ClientConnectorCertificateError) as error:
+            if _verify_code(error) == _NOT_YET_VALID:
+                raise StoreAway(
+                    f"{self}: its certificate is not valid yet; see whether this gateway's clock is right"
+                ) from error
             raise StoreRefused(f"{self}: its certificate is not trusted; check ca_file") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise StoreAway(f"{self}: {_plain(error)}; it is tried again by itself") from error
@@ -187,11 +197,14 @@ class S3Store:
         for start in range(0, len(body), SLICE_BYTES):
             piece = body[start : start + SLICE_BYTES]
             if self._pace is not None:
+                # It is we who wait, not the store.
+                stall.reschedule(None)
                 await self._pace(len(piece))
+            self.handed_bytes += len(piece)
             stall.reschedule(asyncio.get_running_loop().time() + self._stall_s)
             yield piece
 
-    def _refusal(self, act: str, key: str, status: int, text: str) -> StoreError:
+    def _refusal(self, act: str, key: str, status: int, text: str, headers: Mapping[str, str]) -> StoreError:
         found = re.search(r"<Code>([A-Za-z]{1,64})</Code>", text)
         code = found.group(1) if found else f"HTTP {status}"
         where = f"{self}: {act} {key}"
@@ -201,6 +214,12 @@ class S3Store:
             )
         if status in (429, 500, 502, 503, 504) or status == 200 or code in ("SlowDown", "RequestTimeout"):
             return StoreBusy(f"{where}: {code}; it is tried again by itself")
+        if status in (401, 403) and (off_s := self._clock_off_s(headers)) > SKEW_S:
+            # Until the time server is reached, not for good: a gateway without a battery starts in 1970.
+            return StoreBusy(
+                f"{where}: {code}; this gateway's clock and the store's are {off_s:.0f} s apart; give both a "
+                "time server; it is tried again by itself"
+            )
         if status in (401, 403):
             return StoreRefused(
                 f"{where}: {code}; check the two keys, their rights on the prefix, and the clock"
@@ -208,6 +227,19 @@ class S3Store:
         if status == 404:
             return StoreRefused(f"{where}: {code}; check the bucket's name")
         return StoreRefused(f"{where}: {code}")
+
+    def _clock_off_s(self, headers: Mapping[str, str]) -> float:
+        """By the answer's Date (RFC 9110 section 6.6.1); 0 where it has none."""
+        try:
+            told = parsedate_to_datetime(headers.get("Date", ""))
+            return abs((told - self._now()).total_seconds())
+        except (ValueError, TypeError):  # TypeError: it names no zone
+            return 0.0
+
+
+def _verify_code(error: Exception) -> int | None:
+    cause = getattr(error, "certificate_error", error)
+    return getattr(cause, "verify_code", None)
 
 
 def _shallow_socket(address: aiohttp.AddrInfoType) -> socket.socket:
