@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from simpang_buffer.index.check import check
 from simpang_buffer.index.database import Database, open_database
 from simpang_buffer.index.errors import StorageFull
 from simpang_buffer.index.index import Index, open_index
-from simpang_buffer.index.reserve import RESERVE_BYTES, Reserve
+from simpang_buffer.index.reserve import RESERVE_BYTES, Reserve, has_room
 from simpang_buffer.index.retention import DAY_US, Limits, Retention, Space, evictions, excess_bytes
 from simpang_buffer.index.rows import Pin
 from simpang_buffer.model import GapReason, Segment, StreamKey
@@ -98,13 +99,16 @@ async def index(tmp_path: Path) -> AsyncIterator[Index]:
         yield opened
 
 
-def retention(index: Index, limits: Limits, *, trusted: bool = True, now_us: int = START_US) -> Retention:
+def retention(
+    index: Index, limits: Limits, *, trusted: bool = True, now_us: int = START_US, room: bool = True
+) -> Retention:
     return Retention(
         index,
         lambda total_bytes: limits,
         now_us=lambda: now_us,
         clock_trusted=lambda: trusted,
         space=lambda path: PLENTY,
+        has_room=lambda path: room,
     )
 
 
@@ -158,7 +162,7 @@ async def test_delete_takes_whole_segments_within_the_range_but_for_pinned_ones(
 
 async def test_asked_for_space_something_goes_although_the_limits_are_kept(index: Index) -> None:
     await recorded(index, Take(seconds=4, segment_s=2, run=1))
-    keeper = retention(index, KEEP_ALL)
+    keeper = retention(index, KEEP_ALL, room=False)
 
     untouched = await keeper.run_once()
     keeper.request_space()
@@ -168,9 +172,31 @@ async def test_asked_for_space_something_goes_although_the_limits_are_kept(index
     assert (untouched, freed, afterwards) == (0, 2, 0)
 
 
+async def test_requests_do_not_eat_the_archive_where_room_is_not_what_is_missing(index: Index) -> None:
+    """The index may lie on another disk, which is full: footage that goes would not help it."""
+    await recorded(index, Take(seconds=4, segment_s=2, run=1))
+    keeper = retention(index, KEEP_ALL, room=True)
+
+    keeper.request_space()
+
+    assert await keeper.run_once() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "room"), [("size=64m", True), ("size=8m", False), ("size=64m,nr_inodes=1", False)]
+)
+def test_room_is_what_a_file_system_gives(tmp_path: Path, options: str, room: bool) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", tmp_path], check=True)
+    try:
+        assert has_room(tmp_path) is room
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
 async def test_a_request_wakes_the_loop(index: Index) -> None:
     await recorded(index, Take(seconds=4, segment_s=2, run=1))
-    keeper = retention(index, KEEP_ALL)
+    keeper = retention(index, KEEP_ALL, room=False)
     running = asyncio.create_task(keeper.run())
     try:
         keeper.request_space()

@@ -1,4 +1,4 @@
-"""A few megabytes that are given back when the disk is full.
+"""Whether the disk has room, and a few megabytes that are given back when it has none.
 
 To make room a segment's row must first go to the garbage list, and that takes some room itself: on a disk
 that is full to the last block nothing could be evicted, and recording would stop for want of space that is
@@ -8,11 +8,32 @@ there to be had.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
 # A batch of evictions writes some hundred pages of 4 kB to the index's log.
 RESERVE_BYTES = 4 << 20
+# Ten seconds of sixteen streams: what recording needs until somebody looks again.
+_ROOM_BYTES = 16 << 20
+
+
+def has_room(folder: Path) -> bool:
+    """Whether files can be written in the folder, as its file system, its inodes and quotas have it: tried,
+    since only trying tells. Blocks."""
+    path = folder / ".room"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            # Without a name it is gone even if we die here.
+            path.unlink()
+            os.posix_fallocate(fd, 0, _ROOM_BYTES)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        # Whatever else is wrong, less footage does not mend it.
+        return error.errno not in (errno.ENOSPC, errno.EDQUOT)
+    return True
 
 
 class Reserve:

@@ -18,14 +18,14 @@ from simpang_buffer.index.errors import StorageFull
 from simpang_buffer.index.garbage import empty_garbage
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
-from simpang_buffer.index.reserve import Reserve
+from simpang_buffer.index.reserve import Reserve, has_room
 from simpang_buffer.index.rows import Pin
 from simpang_buffer.model import GapReason, Segment, StreamKey
 
 DAY_US = 86_400_000_000
 # At 44 streams of 8 Mbit/s this is 220 MB, well within the default min_free.
 _EVERY_S = 5.0
-# What one request for space frees although the limits are kept: a minute of some streams.
+# What is free at least after a request for space, although the limits are kept: a minute of some streams.
 _REQUEST_BYTES = 64 << 20
 # A transaction of so many takes some 50 ms, which is how long a closed segment waits for its row.
 _PAGE = 50
@@ -95,6 +95,7 @@ class Retention:
         clock_trusted: Callable[[], bool],
         files: MediaFiles | None = None,
         space: Callable[[Path], Space] = disk_space,
+        has_room: Callable[[Path], bool] = has_room,
         reserve: Reserve | None = None,
         every_s: float = _EVERY_S,
     ) -> None:
@@ -104,12 +105,15 @@ class Retention:
         self._clock_trusted = clock_trusted
         self._files = files or MediaFiles(index.media)
         self._space = space
+        self._has_room = has_room
         self._reserve = reserve or Reserve(index.media.parent / "reserve")
         self._every_s = every_s
         self._asked = asyncio.Event()
 
     def request_space(self) -> None:
-        """Somebody found the disk full: evict something now, whatever the limits say."""
+        """Somebody found the disk full: look now, and evict something, whatever the limits say, if the media
+        folder has no room. Where it was another disk that is full, or a fault that looks like it, eviction
+        helps nobody, and repeated requests would eat the archive."""
         self._asked.set()
 
     async def run(self) -> None:
@@ -128,7 +132,10 @@ class Retention:
         excess = excess_bytes(space, sum(total.bytes for total in totals.values()), limits)
         if self._asked.is_set():
             self._asked.clear()
-            excess = max(excess, _REQUEST_BYTES)
+            if space.free_bytes < _REQUEST_BYTES or not await asyncio.to_thread(
+                self._has_room, self._index.media
+            ):
+                excess = max(excess, _REQUEST_BYTES)
         evicted = await self._evict_for_space(excess, limits)
         if self._clock_trusted():
             for key in totals:

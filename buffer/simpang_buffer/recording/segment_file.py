@@ -26,8 +26,8 @@ from simpang_buffer.model import (
 # Linux takes at most 1024 buffers in one writev (IOV_MAX).
 _MAX_BUFFERS = 1024
 
-# What "no room" looks like, quotas and RLIMIT_FSIZE among it: eviction can help, a new disk need not.
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# What "no room" looks like, quotas among it: eviction can help. It cannot for a file too large (EFBIG).
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class DiskFailed(Exception):
