@@ -222,6 +222,20 @@ async def test_a_damaged_file_costs_itself_alone(index: Index, damage: str) -> N
     assert seconds(read.gaps) == gaps
 
 
+async def test_a_row_without_its_file_costs_that_file_alone(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody cleaned up by hand: what stands behind, in later batches, is read all the same."""
+    monkeypatch.setattr(sources, "_BATCH", 1)
+    run = await recorded(index, Take(seconds=12, segment_s=4))
+    run.files[1].path.unlink()
+
+    read = await clip(index, 0, 12)
+
+    assert extent(read) == [(0, 4), (8, 12)]
+    assert seconds(read.gaps) == [(4, 8, "disk-error")]
+
+
 async def test_a_range_with_more_than_memory_should_hold_is_refused(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,14 +112,14 @@ def _overlaps(source: Source, start_us: int, end_us: int) -> bool:
 async def _read_closed(media: Path, segments: Sequence[Segment]) -> tuple[list[Source], bool]:
     """The files' sources, and whether one of them was not there."""
     found: list[Source] = []
+    vanished = False
     formats: dict[bytes, Format] = {}
     for at in range(0, len(segments), _BATCH):
         batch = segments[at : at + _BATCH]
         read = await asyncio.to_thread(_read_batch, media, batch, formats)
         found += [source for source in read if source is not None]
-        if None in read:
-            return found, True
-    return found, False
+        vanished = vanished or None in read
+    return found, vanished
 
 
 def _read_batch(
