@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ def anchor() -> tuple[int, AnchorSource]:
     return ANCHOR_US, AnchorSource.RTCP
 
 
-def writer(media: Path, *, audio: AudioFormat | None = None, segment_s: float = 60.0) -> SegmentWriter:
-    return SegmentWriter(START, media, audio, anchor, segment_s=segment_s)
+def writer(
+    media: Path, *, audio: AudioFormat | None = None, segment_s: float = 60.0, run: int = START.run
+) -> SegmentWriter:
+    return SegmentWriter(replace(START, run=run), media, audio, anchor, segment_s=segment_s)
 
 
 def video_format(codec: VideoCodec, units: Sequence[Unit]) -> VideoFormat:

@@ -19,12 +19,14 @@ from simpang_buffer.recording.outbox import Outbox
 from simpang_buffer.recording.protocol import Message, receive
 from simpang_buffer.recording.recorder import STALL_S, Recorder, Surroundings
 from simpang_buffer.recording.reports import Reporter
+from simpang_buffer.recording.segment_file import DiskFailed
+from simpang_buffer.recording.segment_writer import AppendFragment, Step
 from simpang_buffer.recording.sign_in import SignIns
 from simpang_buffer.recording.spec import StreamSpec
 from simpang_buffer.recording.sync import Disk, Report
 from simpang_buffer.recording.tick import Tick
 from simpang_buffer.rtsp.errors import StreamError, Timeout
-from simpang_buffer.rtsp.session import BUFFER_BYTES, Source
+from simpang_buffer.rtsp.session import BUFFER_BYTES, Session, Source
 
 KEY = StreamKey("gate", "main")
 
@@ -179,3 +181,47 @@ async def test_what_is_told_of_files_names_what_is_on_disk(tmp_path: Path) -> No
     told = [tuple(m.fields["fragment"]) for m in at.said if m.kind == "fragment"]
     assert [offset for offset, *_ in told] == [fragment.offset for fragment in on_disk.fragments]
     assert on_disk.closed
+
+
+async def test_a_run_that_the_disk_refused_is_not_written_on_with_a_hole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fragment that found no room in the queue is lost; what follows it would be sealed upon it."""
+    submit = Disk.submit
+    refused: list[Sequence[Step]] = []
+
+    def refuses_once(disk: Disk, steps: Sequence[Step]) -> None:
+        appends = [step for step in steps if isinstance(step, AppendFragment)]
+        if appends and appends[0].fragment.decode_time > 0 and not refused:
+            refused.append(steps)
+            raise DiskFailed(GapReason.DISK_ERROR, "the disk is too slow")
+        submit(disk, steps)
+
+    monkeypatch.setattr(Disk, "submit", refuses_once)
+    async with gst_camera("h264") as camera, bench(tmp_path) as at:
+        with pytest.raises(DiskFailed, match="too slow"):
+            await at.recorder(camera).run_once()
+        await eventually(lambda: at.count("closed"))
+
+    (path,) = tmp_path.rglob("*.mp4")
+    with path.open("rb") as file:
+        found = scan(file)
+    assert len(found.fragments) == 1
+    assert found.closed
+
+
+async def test_a_session_that_ends_while_sending_names_its_own_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks(session: Session) -> None:
+        await eventually(lambda: at.count("fragment"))
+        raise Timeout("the camera reads nothing any more")
+
+    monkeypatch.setattr(Session, "maintain", breaks)
+    async with gst_camera("h264") as camera, bench(tmp_path) as at:
+        recorder = at.recorder(camera)
+        async with running(recorder) as task:
+            with pytest.raises(Timeout, match="reads nothing"):
+                await task
+
+        assert recorder.last_end is GapReason.TIMEOUT

@@ -23,8 +23,8 @@ from simpang_buffer.recording.sync import Disk, FileClosed, FileFailed, FileOpen
 UNITS = media_samples.video("h264", frames=60, fps=15, key_every=15)
 
 
-def steps_of_a_run(media: Path, *, segment_s: float = 60.0) -> list[Step]:
-    cutter = writer(media, segment_s=segment_s)
+def steps_of_a_run(media: Path, *, segment_s: float = 60.0, run: int = 7) -> list[Step]:
+    cutter = writer(media, segment_s=segment_s, run=run)
     steps = [s for unit in pictures(UNITS) for s in cutter.add_picture(unit, video_format("h264", UNITS))]
     return steps + cutter.finish()
 
@@ -145,6 +145,49 @@ def test_a_failed_sync_is_not_retried_and_leaves_the_file_to_adoption(
     assert "Input/output error" in error.detail
 
 
+@pytest.mark.parametrize("fails_at", ["table", "sync"])
+def test_nothing_of_a_run_is_written_behind_a_file_that_broke(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str
+) -> None:
+    """Adoption looks behind the last file that has a row: one that broke before it would never be found."""
+    sync = os.fdatasync
+    failures = iter([True])
+
+    def fails_once(fd: int) -> None:
+        if next(failures, False):
+            raise OSError(5, "Input/output error")
+        sync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", fails_once)
+    steps = steps_of_a_run(tmp_path, segment_s=2.0)
+    reports: list[Report] = []
+    with Disk(reports.extend, flush_s=60.0 if fails_at == "table" else 0.0) as disk:
+        disk.submit(steps)
+
+    opened = [step.file for step in steps if isinstance(step, OpenFile)]
+    assert len(opened) == 2
+    assert rows_of(reports) == []
+    assert not opened[1].path.exists()
+    # Each file that was asked for is accounted for, else its stream would never be idle.
+    assert {r.file for r in reports if isinstance(r, FileClosed | FileFailed)} == set(opened)
+
+
+def test_a_new_run_is_written_after_one_that_broke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reports: list[Report] = []
+    (tmp_path / "gate" / "main").mkdir(parents=True)
+    in_the_way = tmp_path / "gate" / "main" / "000007"
+    in_the_way.write_bytes(b"")
+
+    with Disk(reports.extend, flush_s=0.05) as disk:
+        disk.submit(steps_of_a_run(tmp_path))
+        until(lambda: bool(failures_of(reports)))
+        in_the_way.unlink()
+        disk.submit(steps_of_a_run(tmp_path, run=8))
+
+    (row,) = rows_of(reports)
+    assert row.run == 8
+
+
 def test_a_slow_disk_refuses_fragments_but_never_an_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +245,8 @@ def test_a_torn_write_is_cut_back_to_the_last_seal(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         file.abandon()
 
-    assert caught.value.reason is GapReason.DISK_FULL
+    # Too large a file is no lack of room: eviction would not help it.
+    assert caught.value.reason is GapReason.DISK_ERROR
     assert file.path.stat().st_size == good_end
     with file.path.open("rb") as written:
         assert len(scan(written).fragments) == 1

@@ -80,6 +80,7 @@ class Recorder:
         self._recording = False
         self._last_picture_at = 0.0
         self._disk_error: DiskFailed | None = None
+        self._cancelled_for = GapReason.RESTART
         surroundings.reporter.join(spec.key, self._file_opened, self._file_failed)
 
     @property
@@ -112,16 +113,25 @@ class Recorder:
         of the session, but of the run."""
         source, around = self._spec.source, self._around
         self._disk_error = None
+        self._cancelled_for = GapReason.RESTART
         self._tell_state("connecting", None, "connecting")
         async with contextlib.AsyncExitStack() as stack:
             async with around.sign_ins.trying(source.host, source.credentials):
                 session = await stack.enter_async_context(open_session(source, buffer=around.buffer))
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(session.maintain(), name=f"keepalive:{self.key}")
+                    group.create_task(self._maintain(session), name=f"keepalive:{self.key}")
                     await self._record(session)
             except ExceptionGroup as errors:
                 raise errors.exceptions[0] from None
+
+    async def _maintain(self, session: Session) -> None:
+        """What fails in here cancels the recording, which would not know why."""
+        try:
+            await session.maintain()
+        except StreamError as error:
+            self._cancelled_for = error.gap
+            raise
 
     async def _record(self, session: Session) -> None:
         """Raises what ends the session, or cancels it; the run is closed properly first."""
@@ -129,7 +139,7 @@ class Recorder:
         intake = Intake(session.tracks)
         self._begin_run(intake)
         self._last_picture_at = around.monotonic()
-        reason = GapReason.RESTART
+        reason: GapReason | None = None
         try:
             await around.tick.work(lambda: self._pump(session, intake), lambda: self.broadcast.watched)
         except StreamError as error:
@@ -141,7 +151,7 @@ class Recorder:
         finally:
             for picture in intake.flush():
                 self._run.take(picture, self._arrivals.at(around.now_us(), around.monotonic()))
-            self._finish_run(reason)
+            self._finish_run(reason or self._cancelled_for)
 
     def _begin_run(self, intake: Intake) -> None:
         around = self._around
@@ -179,7 +189,12 @@ class Recorder:
         if self._disk_error is not None:
             raise self._disk_error
         if steps := self._run.take_steps():
-            self._around.reporter.submit(self._around.disk, self.key, steps)
+            try:
+                self._around.reporter.submit(self._around.disk, self.key, steps)
+            except DiskFailed as error:
+                # These steps are lost, and what comes after them must not be written with a hole before it.
+                self._disk_error = error
+                raise
 
     def _finish_run(self, reason: GapReason) -> None:
         """Whatever ended it: what was recorded is closed properly. A run that wrote nothing was none: the gap

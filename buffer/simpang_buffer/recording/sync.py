@@ -8,8 +8,9 @@ Bounded: MAX_QUEUED_BYTES of fragments wait for a slow disk (over ten seconds of
 the stream that brings more has its run ended, with its reason, and no stream ever waits for the disk.
 
 A failed write cuts the file back to its last seal, and it is closed properly if that works; a failed sync
-makes the file one whose bytes are unknown. Either way the stream hears `FileFailed` and later steps for the
-file are dropped.
+makes the file one whose bytes are unknown. Either way the stream hears `FileFailed`, and later steps for the
+file and its run are dropped: adoption looks for files behind the run's last row, so none may come behind one
+that broke.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from simpang_buffer.model import Fragment, GapReason, Segment
+from simpang_buffer.model import Fragment, GapReason, Segment, StreamKey
 from simpang_buffer.recording.segment_file import DiskFailed, SegmentFile
 from simpang_buffer.recording.segment_writer import AppendFragment, FinishFile, OpenFile, Step
 
@@ -85,6 +86,8 @@ class Disk:
         self._written_bytes = 0
         self._open: dict[SegmentFile, None] = {}
         self._dirty: dict[SegmentFile, None] = {}
+        # The last run of each stream of which a file failed.
+        self._failed: dict[StreamKey, int] = {}
         self._reports: list[Report] = []
         self._thread = threading.Thread(target=self._run, name="disk")
 
@@ -155,6 +158,10 @@ class Disk:
                     self._finish(file)
 
     def _try_open(self, file: SegmentFile) -> None:
+        header = file.head.header
+        if self._failed.get(header.key) == header.run:
+            self._reports.append(FileClosed(file, None))
+            return
         try:
             file.open()
         except DiskFailed as error:
@@ -180,7 +187,7 @@ class Disk:
             self._reports.append(FileClosed(file, file.finish()))
         except DiskFailed as error:
             error.broken = True
-            self._reports.append(FileFailed(file, error))
+            self._say_failed(file, error)
 
     def _fail(self, file: SegmentFile, error: DiskFailed) -> None:
         """After a failed write: close the file with what it holds if the disk takes a table yet."""
@@ -189,6 +196,10 @@ class Disk:
             self._reports.append(FileClosed(file, file.finish()))
         except DiskFailed:
             error.broken = True
+        self._say_failed(file, error)
+
+    def _say_failed(self, file: SegmentFile, error: DiskFailed) -> None:
+        self._failed[file.head.header.key] = file.head.header.run
         self._reports.append(FileFailed(file, error))
 
     def _flush(self) -> None:
@@ -202,7 +213,7 @@ class Disk:
                 self._forget(file)
                 file.abandon()
                 error.broken = True
-                self._reports.append(FileFailed(file, error))
+                self._say_failed(file, error)
         self._send_reports()
 
     def _forget(self, file: SegmentFile) -> None:
