@@ -7,7 +7,7 @@ the second. NAL units are kept as sent and in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from simpang_buffer.media.bits import BitReader, Unreadable
@@ -56,7 +56,7 @@ class Picture:
 class AccessUnits:
     """Collects the NAL units of one stream; `take` hands over finished pictures.
 
-    Holds at most MAX_PICTURE_BYTES and one part more: a picture that exceeds it is dropped and counted.
+    Holds at most MAX_PICTURE_BYTES and one read more: a picture that exceeds it is dropped and counted.
     """
 
     def __init__(self, encoding: Encoding, described: Iterable[bytes] = ()) -> None:
@@ -125,11 +125,12 @@ class AccessUnits:
         self._data += b"\0\0\0\0"
         self._data += head
 
-    def extend(self, part: bytes | memoryview) -> bool:
+    def extend(self, parts: Sequence[bytes | memoryview]) -> bool:
         """More of the NAL unit under way. False when there is none: its beginning was lost."""
         if self._open < 0:
             return False
-        self._data += part
+        # At once: a bytearray that grows by small parts is copied again and again.
+        self._data += b"".join(parts)
         if len(self._data) > MAX_PICTURE_BYTES:
             self._drop()
         return True

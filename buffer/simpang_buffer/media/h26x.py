@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from simpang_buffer.media.access_units import AccessUnits, Picture
 from simpang_buffer.media.parameter_sets import Encoding, split_annex_b
@@ -20,9 +20,9 @@ _H264_STAP_A, _H264_FU_A, _H264_LAST_SINGLE = 24, 28, 23
 _H265_AP, _H265_FU, _H265_LAST_SINGLE = 48, 49, 47
 _FU_START, _FU_END = 0x80, 0x40
 # How a packet begins whose RTP header has no extras and whose payload is a fragment: version, marker and
-# payload type; sequence number; time; source; the payload header's first byte; the FU header.
-_MIDDLE_H264 = struct.Struct(">HHIIBB")
-_MIDDLE_H265 = struct.Struct(">HHIIBxB")
+# payload type; sequence number; source; the payload header's first byte; the FU header.
+_MIDDLE_H264 = struct.Struct(">HH4xIBB")
+_MIDDLE_H265 = struct.Struct(">HH4xIBxB")
 _SDP_SETS = {
     "H264": ("sprop-parameter-sets",),
     "H265": ("sprop-vps", "sprop-sps", "sprop-pps"),
@@ -76,19 +76,33 @@ class VideoDepacketizer:
 
     def push_all(self, packets: Iterable[memoryview]) -> list[Picture]:
         """As `push` for each of them, at a third of its cost."""
-        units = self._units
-        goes_on, extend = self.source.goes_on, units.extend
+        source, units = self.source, self._units
         first, mask, kind = self._middle_first, self._middle_mask, self._middle_kind
         unpack_from, begin = self._middle.unpack_from, self._middle.size
+        next_seq, next_ssrc = source.next
+        middle: list[memoryview] = []
         for packet in packets:
             if len(packet) > begin:
-                head, seq, _, ssrc, indicator, flags = unpack_from(packet)
-                if head == first and indicator & mask == kind and flags < _FU_END and goes_on(seq, ssrc):
-                    if not extend(packet[begin:]):
-                        units.lose()
+                head, seq, ssrc, indicator, flags = unpack_from(packet)
+                usual = seq == next_seq and head == first and ssrc == next_ssrc
+                if usual and indicator & mask == kind and flags < _FU_END:
+                    middle.append(packet[begin:])
+                    next_seq = (seq + 1) & 0xFFFF
                     continue
+            if middle:
+                self._extend(middle, next_seq)
+                middle = []
             self._take(packet)
+            next_seq, next_ssrc = source.next
+        if middle:
+            self._extend(middle, next_seq)
         return units.take()
+
+    def _extend(self, middle: Sequence[memoryview], next_seq: int) -> None:
+        """Fragments in a row from the middle of a NAL unit; next_seq: behind the last of them."""
+        self.source.went_on(next_seq)
+        if not self._units.extend(middle):
+            self._units.lose()
 
     def _take(self, packet: memoryview) -> None:
         units = self._units
@@ -147,7 +161,7 @@ def _unpack_h264(units: AccessUnits, payload: memoryview, time: int) -> bool:
         if flags & _FU_START:
             # The type of the first fragment counts; some cameras change it on the way (Tiandy).
             units.begin(bytes((first & 0xE0 | flags & 0x1F,)) + payload[2:], time)
-        elif not units.extend(payload[2:]):
+        elif not units.extend((payload[2:],)):
             units.lose()
         if flags & _FU_END:
             units.end()
@@ -175,7 +189,7 @@ def _unpack_h265(units: AccessUnits, payload: memoryview, time: int) -> bool:
         if flags & _FU_START:
             header = bytes((first & 0x81 | (flags & 0x3F) << 1, payload[1]))
             units.begin(header + payload[3:], time)
-        elif not units.extend(payload[3:]):
+        elif not units.extend((payload[3:],)):
             units.lose()
         if flags & _FU_END:
             units.end()

@@ -103,14 +103,19 @@ class RtpSource:
             return (header,)
         return self._sequenced(header)
 
-    def goes_on(self, seq: int, ssrc: int) -> bool:
-        """Takes a packet by what its header says, if it needs no second look: the next one of the source that
-        is followed. The caller has seen that it has our payload type. Else False, and it is one for `take`.
+    @property
+    def next(self) -> tuple[int, int]:
+        """Sequence number and SSRC of the packet that needs no second look; (-1, -1) where each needs one.
+
+        Who takes such packets past `take` says so with `went_on`.
         """
-        if seq != self._next_seq or ssrc != self._ssrc or self._waiting:
-            return False
-        self._next_seq = (seq + 1) & 0xFFFF
-        return True
+        if self._ssrc is None or self._next_seq is None or self._waiting:
+            return -1, -1
+        return self._next_seq, self._ssrc
+
+    def went_on(self, next_seq: int) -> None:
+        """Packets were taken, each `next` when it was; next_seq: the number behind the last of them."""
+        self._next_seq = next_seq
 
     def _sequenced(self, header: RtpHeader) -> tuple[RtpHeader, ...]:
         expected = header.seq if self._next_seq is None else self._next_seq
