@@ -26,6 +26,9 @@ from simpang_buffer.recording.segment_file import DiskFailed, SegmentFile
 from simpang_buffer.recording.segment_writer import AppendFragment, FinishFile, OpenFile, Step
 
 MAX_QUEUED_BYTES = 32 << 20
+# A step that finds the thread asleep waits so long for others, so that streams share its wake-ups, and those
+# of the loop and the daemon that hear of it. A reader of the file sees a fragment later by so much.
+GATHER_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,14 @@ class Disk:
         report: Callable[[Sequence[Report]], None],
         *,
         flush_s: float,
+        gather_s: float = GATHER_S,
         max_queued_bytes: int = MAX_QUEUED_BYTES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._report = report
         self._flush_s = flush_s
+        self._gather_s = min(gather_s, flush_s)
+        self._leaving = threading.Event()
         self._max_queued_bytes = max_queued_bytes
         self._monotonic = monotonic
         self._steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
@@ -96,6 +102,7 @@ class Disk:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._leaving.set()
         self._steps.put(None)
         self._thread.join()
 
@@ -125,6 +132,7 @@ class Disk:
     def _run(self) -> None:
         next_flush = 0.0
         while True:
+            asleep = self._steps.empty()
             try:
                 timeout = max(next_flush - self._monotonic(), 0) if self._dirty else None
                 step = self._steps.get(timeout=timeout)
@@ -135,6 +143,8 @@ class Disk:
                     break
                 if not self._dirty:
                     next_flush = self._monotonic() + self._flush_s
+                if asleep:
+                    self._leaving.wait(self._gather_s)
                 self._do(step)
             if self._dirty and self._monotonic() >= next_flush:
                 self._flush()

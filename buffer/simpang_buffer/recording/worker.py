@@ -3,10 +3,6 @@
 Order that makes a crash between any two steps safe: a file's data is synced by the recorder before it says
 `closed`; only then is the row committed. A stream whose recorder died or left a broken file is adopted before
 it is recorded again, and then under a run number above all that were used.
-
-Bounded: MAX_WAITING index writes wait; beyond that the process is not read, its outbox fills, and it drops
-what can be dropped (see outbox.py). Live frames pass by the index writes, so a slow disk does not delay a
-picture.
 """
 
 from __future__ import annotations
@@ -23,23 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simpang_buffer.index.adoption import adopt
-from simpang_buffer.index.errors import StorageFull
 from simpang_buffer.index.index import Index
 from simpang_buffer.model import GapReason, StreamKey
-from simpang_buffer.recording import protocol
-from simpang_buffer.recording.live import LiveInit
-from simpang_buffer.recording.protocol import Message, ProtocolError
+from simpang_buffer.recording.hearing import Hearing
+from simpang_buffer.recording.protocol import Message, encode
 from simpang_buffer.recording.spec import StreamSpec, spec_fields
-from simpang_buffer.recording.view import StreamView, frame_from
+from simpang_buffer.recording.view import StreamView
 
 logger = logging.getLogger(__name__)
 
-MAX_WAITING = 1000
-# A recorder says a word every 2 s; one that is silent for this long hangs, and is replaced.
-_SILENCE_S = 15.0
 # What a recorder is given to close its files; it needs 2 s at most.
 _STOP_S = 3.0
-_FULL_DISK_RETRY_S = 1.0
 _DISK_RETRIES_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -144,11 +134,13 @@ class Worker:
             reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
             stack.pop_all()  # the writer closes it now
         self._link, self.pid = writer, process.pid
-        waiting: asyncio.Queue[Message] = asyncio.Queue(MAX_WAITING)
+        hearing = Hearing(
+            self._views, self._index, self._note_pulse, self._note_idle, self._settings.on_disk_full
+        )
         try:
             async with asyncio.TaskGroup() as group:
-                listen = group.create_task(self._listen(reader, waiting), name=f"{self.name}: listen")
-                group.create_task(self._commit(waiting), name=f"{self.name}: commit")
+                listen = group.create_task(hearing.listen(reader), name=f"{self.name}: listen")
+                group.create_task(hearing.commit(), name=f"{self.name}: commit")
                 reconcile = group.create_task(self._reconcile(), name=f"{self.name}: reconcile")
                 try:
                     await asyncio.shield(listen)
@@ -156,7 +148,7 @@ class Worker:
                     # Nothing more is asked of a process that ends.
                     reconcile.cancel()
                     self._link = None
-                    await self._end(process, writer, listen, waiting)
+                    await self._end(process, writer, listen, hearing)
                 raise RecorderDied(f"the recorder process ended with code {process.returncode}")
         except ExceptionGroup as group_error:
             task = asyncio.current_task()
@@ -193,7 +185,7 @@ class Worker:
         process: Process,
         writer: asyncio.StreamWriter,
         listen: asyncio.Task[None],
-        waiting: asyncio.Queue[Message],
+        hearing: Hearing,
     ) -> None:
         """Whatever the end's reason: the process closes its files, and what it says is committed."""
         with contextlib.suppress(TimeoutError):
@@ -202,7 +194,7 @@ class Worker:
                     writer.write_eof()
                 await asyncio.wait([listen])
                 await process.wait()
-                await waiting.join()
+                await hearing.committed()
 
     def _lost(self) -> None:
         """The process is gone: each of its streams may have files without rows."""
@@ -215,101 +207,12 @@ class Worker:
             view.told_state("connecting", None, "the recorder is being restarted", None)
             view.forget_live()
 
-    # What it says
+    def _note_pulse(self, cpu_s: float, rss_bytes: int) -> None:
+        self.cpu_s, self.rss_bytes = cpu_s, rss_bytes
 
-    async def _listen(self, reader: asyncio.StreamReader, waiting: asyncio.Queue[Message]) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(_SILENCE_S):
-                    message = await protocol.receive(reader)
-            except TimeoutError:
-                raise RecorderDied(f"{self.name} has been silent for {_SILENCE_S:.0f} s") from None
-            if message is None:
-                return
-            try:
-                if self._take(message):
-                    await waiting.put(message)
-            except (KeyError, ValueError, TypeError, ProtocolError) as error:
-                raise RecorderDied(f"{self.name} sent a {message.kind!r} that is wrong: {error!r}") from error
-
-    def _take(self, message: Message) -> bool:
-        """Notes what a message says; True when the index has to hear of it."""
-        fields, key = message.fields, message.stream
-        if key is None:
-            if message.kind != "pulse":
-                raise ProtocolError("no such message")
-            self.cpu_s, self.rss_bytes = fields["cpu_s"], fields["rss_bytes"]
-            return False
-        view = self._views[key]
-        match message.kind:
-            case "state":
-                self._note_state(
-                    view, fields["state"], fields["reason"], fields["detail"], fields["retry_at_us"]
-                )
-            case "opened":
-                header = protocol.run_header(key, fields)
-                view.opened(header, fields["width"], fields["height"], bytes(message.payload))
-                return True
-            case "fragment":
-                view.written(fields["run"], fields["seq"], protocol.fragment(fields["fragment"]))
-            case "closed" | "idle":
-                return True
-            case "init":
-                view.live_init(LiveInit(init=bytes(message.payload), **fields))
-            case "frame":
-                view.live_frame(frame_from(fields["frame"], bytes(message.payload)))
-            case "dropped":
-                view.live_dropped(fields["frames"])
-            case _:
-                raise ProtocolError("no such message")
-        return False
-
-    def _note_state(
-        self, view: StreamView, state: str, reason: str | None, detail: str, retry_at_us: int | None
-    ) -> None:
-        """The first failure is a warning, its repeats are not, the recovery is news.
-
-        Trying again does not make a trouble go away: it is shown until the stream records.
-        """
-        if state == "connecting" and reason is None and view.status.reason is not None:
-            return
-        if state == "recording":
-            logger.info("%s: recording", view.key)
-        elif reason is not None:
-            level = logging.DEBUG if reason == view.status.reason else logging.WARNING
-            logger.log(level, "%s: %s: %s", view.key, reason, detail)
-        view.told_state(state, reason, detail, retry_at_us)
-
-    async def _commit(self, waiting: asyncio.Queue[Message]) -> None:
-        """The index writes, in the order of what was said."""
-        while True:
-            message = await waiting.get()
-            while True:
-                try:
-                    await self._commit_one(message)
-                    break
-                except StorageFull as error:
-                    # Recording goes on meanwhile: its files are adopted if we do not live to see room.
-                    logger.warning("%s: the index cannot be written yet: %s", message.stream, error)
-                    self._settings.on_disk_full()
-                    await asyncio.sleep(_FULL_DISK_RETRY_S)
-            waiting.task_done()
-
-    async def _commit_one(self, message: Message) -> None:
-        key = message.stream
-        assert key is not None  # only messages of streams are put into the queue
-        view, fields = self._views[key], message.fields
-        if message.kind == "opened":
-            header = protocol.run_header(key, fields)
-            await self._index.add_run(header, fields["width"], fields["height"])
-        elif message.kind == "closed":
-            if fields["segment"] is not None:
-                await self._index.add_segment(protocol.segment(key, fields["segment"]))
-            view.settled(fields["run"], fields["seq"])
-        else:
-            self._note_idle(self._orders[key], fields["reason"], bool(fields["broken"]))
-
-    def _note_idle(self, order: _Order, reason: str, broken: bool) -> None:
+    def _note_idle(self, key: StreamKey, reason: str, broken: bool) -> None:
+        """The process has stopped recording the stream; its files are closed, or broken."""
+        order = self._orders[key]
         order.told, order.stopping = None, False
         order.unsettled = order.unsettled or broken
         order.previous_end = GapReason(reason)
@@ -369,4 +272,4 @@ class Worker:
 
     def _send(self, message: Message) -> None:
         assert self._link is not None  # reconciling and watching happen while a process runs
-        self._link.write(protocol.encode(message))
+        self._link.write(encode(message))

@@ -1,0 +1,150 @@
+"""What a recorder process says, noted in the streams' views at once and in the index in order.
+
+Bounded: MAX_WAITING index writes wait; beyond that the process is not read, its outbox fills, and it drops
+what can be dropped (see outbox.py). Live frames pass by the index writes, so a slow disk does not delay a
+picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from simpang_buffer.index.errors import StorageFull
+from simpang_buffer.index.index import Index
+from simpang_buffer.model import StreamKey
+from simpang_buffer.recording import protocol
+from simpang_buffer.recording.live import LiveInit
+from simpang_buffer.recording.protocol import Message, ProtocolError
+from simpang_buffer.recording.view import StreamView, frame_from
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 1000
+# A recorder says a word every 2 s; one that is silent for this long hangs, and is replaced.
+SILENCE_S = 15.0
+_FULL_DISK_RETRY_S = 1.0
+
+
+class Hearing:
+    """`listen` and `commit` run side by side, for as long as one process lives.
+
+    pulse: called with the CPU seconds and resident bytes of the process. idle: called with the stream, the
+    gap's reason and whether a file was left broken, after the rows of its files are committed. on_disk_full:
+    called when the index finds no room.
+    """
+
+    def __init__(
+        self,
+        views: Mapping[StreamKey, StreamView],
+        index: Index,
+        pulse: Callable[[float, int], None],
+        idle: Callable[[StreamKey, str, bool], None],
+        on_disk_full: Callable[[], None],
+    ) -> None:
+        self._views = views
+        self._index = index
+        self._pulse = pulse
+        self._idle = idle
+        self._on_disk_full = on_disk_full
+        self._waiting: asyncio.Queue[Message] = asyncio.Queue(MAX_WAITING)
+
+    async def listen(self, reader: asyncio.StreamReader) -> None:
+        """Until the process closes its end. Raises ProtocolError, and TimeoutError for one that hangs."""
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    message = await protocol.receive(reader)
+            except TimeoutError:
+                raise TimeoutError(f"the recorder process has been silent for {SILENCE_S:.0f} s") from None
+            if message is None:
+                return
+            try:
+                if self._take(message):
+                    await self._waiting.put(message)
+            except (KeyError, ValueError, TypeError) as error:
+                raise ProtocolError(f"a {message.kind!r} that is wrong: {error!r}") from error
+
+    async def commit(self) -> None:
+        """The index writes, in the order of what was said, until cancelled. Raises StorageError."""
+        while True:
+            message = await self._waiting.get()
+            level = logging.WARNING
+            while True:
+                try:
+                    await self._commit_one(message)
+                    break
+                except StorageFull as error:
+                    # Recording goes on meanwhile: its files are adopted if we do not live to see room.
+                    logger.log(level, "%s: the index cannot be written yet: %s", message.stream, error)
+                    level = logging.DEBUG
+                    self._on_disk_full()
+                    await asyncio.sleep(_FULL_DISK_RETRY_S)
+            self._waiting.task_done()
+
+    async def committed(self) -> None:
+        """Waits until the index knows all that was said so far."""
+        await self._waiting.join()
+
+    def _take(self, message: Message) -> bool:
+        """Notes what a message says; True when the index has to hear of it."""
+        fields, key = message.fields, message.stream
+        if key is None:
+            if message.kind != "pulse":
+                raise ProtocolError("no such message")
+            self._pulse(fields["cpu_s"], fields["rss_bytes"])
+            return False
+        view = self._views[key]
+        match message.kind:
+            case "state":
+                self._note_state(
+                    view, fields["state"], fields["reason"], fields["detail"], fields["retry_at_us"]
+                )
+            case "opened":
+                header = protocol.run_header(key, fields)
+                view.opened(header, fields["width"], fields["height"], bytes(message.payload))
+                return True
+            case "fragment":
+                view.written(fields["run"], fields["seq"], protocol.fragment(fields["fragment"]))
+            case "closed" | "idle":
+                return True
+            case "init":
+                view.live_init(LiveInit(init=bytes(message.payload), **fields))
+            case "frame":
+                view.live_frame(frame_from(fields["frame"], bytes(message.payload)))
+            case "dropped":
+                view.live_dropped(fields["frames"])
+            case _:
+                raise ProtocolError("no such message")
+        return False
+
+    def _note_state(
+        self, view: StreamView, state: str, reason: str | None, detail: str, retry_at_us: int | None
+    ) -> None:
+        """The first failure is a warning, its repeats are not, the recovery is news.
+
+        Trying again does not make a trouble go away: it is shown until the stream records.
+        """
+        if state == "connecting" and reason is None and view.status.reason is not None:
+            return
+        if state == "recording":
+            logger.info("%s: recording", view.key)
+        elif reason is not None:
+            level = logging.DEBUG if reason == view.status.reason else logging.WARNING
+            logger.log(level, "%s: %s: %s", view.key, reason, detail)
+        view.told_state(state, reason, detail, retry_at_us)
+
+    async def _commit_one(self, message: Message) -> None:
+        key = message.stream
+        assert key is not None  # only messages of streams are put into the queue
+        view, fields = self._views[key], message.fields
+        if message.kind == "opened":
+            header = protocol.run_header(key, fields)
+            await self._index.add_run(header, fields["width"], fields["height"])
+        elif message.kind == "closed":
+            if fields["segment"] is not None:
+                await self._index.add_segment(protocol.segment(key, fields["segment"]))
+            view.settled(fields["run"], fields["seq"])
+        else:
+            self._idle(key, fields["reason"], bool(fields["broken"]))
