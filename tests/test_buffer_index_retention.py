@@ -19,7 +19,9 @@ from simpang_buffer.index.adoption import adopt
 from simpang_buffer.index.check import check
 from simpang_buffer.index.database import Database, open_database
 from simpang_buffer.index.errors import StorageFull
+from simpang_buffer.index.garbage import MOST_STUCK
 from simpang_buffer.index.index import Index, open_index
+from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.reserve import RESERVE_BYTES, Reserve, has_room
 from simpang_buffer.index.retention import DAY_US, Limits, Retention, Space, evictions, excess_bytes
 from simpang_buffer.index.rows import Pin
@@ -100,7 +102,13 @@ async def index(tmp_path: Path) -> AsyncIterator[Index]:
 
 
 def retention(
-    index: Index, limits: Limits, *, trusted: bool = True, now_us: int = START_US, room: bool = True
+    index: Index,
+    limits: Limits,
+    *,
+    trusted: bool = True,
+    now_us: int = START_US,
+    room: bool = True,
+    files: MediaFiles | None = None,
 ) -> Retention:
     return Retention(
         index,
@@ -109,6 +117,7 @@ def retention(
         clock_trusted=lambda: trusted,
         space=lambda path: PLENTY,
         has_room=lambda path: room,
+        files=files,
     )
 
 
@@ -286,8 +295,8 @@ async def test_what_could_not_be_unlinked_is_tried_again(index: Index) -> None:
         def unlink(self, path: Path) -> None:
             raise PermissionError(1, "Operation not permitted")
 
-    with pytest.raises(PermissionError):
-        await adopt(index.media, index, files=Stuck(index.media, Countdown()))
+    report = await adopt(index.media, index, files=Stuck(index.media, Countdown()))
+    assert report.adopted == ()
     assert await index.garbage() == [run.rows[0].path]
     assert await check(index.media, index) == []
 
@@ -295,6 +304,55 @@ async def test_what_could_not_be_unlinked_is_tried_again(index: Index) -> None:
 
     assert await index.garbage() == []
     assert not (index.media / run.rows[0].path).exists()
+
+
+class OneStuck(MediaFiles):
+    """Some files are immutable."""
+
+    def __init__(self, root: Path, stuck: Iterable[Path]) -> None:
+        super().__init__(root)
+        self._stuck = set(stuck)
+
+    def unlink(self, path: Path) -> None:
+        if path in self._stuck:
+            raise PermissionError(1, "Operation not permitted")
+        super().unlink(path)
+
+
+async def test_a_file_that_cannot_be_deleted_does_not_stop_eviction(
+    index: Index, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Invariant 5: else one file, stuck for ever, would in the end stop all recording."""
+    run = await recorded(index, Take(seconds=6, segment_s=2, run=1))
+    stuck = run.rows[0].path
+    keeper = retention(
+        index, replace(KEEP_ALL, max_bytes=run.rows[2].size_bytes), files=OneStuck(index.media, [stuck])
+    )
+
+    await keeper.run_once()
+    await keeper.run_once()
+
+    assert await left(index) == [("main", 1, 2)]
+    assert await index.garbage() == [stuck]
+    assert [path.name for path in index.media.rglob("*.mp4")] == ["000000.mp4", "000002.mp4"]
+    (said,) = caplog.messages
+    assert stuck.as_posix() in said and "Operation not permitted" in said
+
+
+async def test_a_disk_that_deletes_nothing_does_not_empty_the_index(index: Index) -> None:
+    for number in range(1, 4):
+        at_us = START_US + number * DAY_US
+        await recorded(index, Take(seconds=MOST_STUCK, segment_s=1, run=number, start_us=at_us))
+    rows = [row for _, row in await index.in_order(0, 1000)]
+    frozen = OneStuck(index.media, [row.path for row in rows])
+    keeper = retention(index, replace(KEEP_ALL, max_bytes=rows[-1].size_bytes), files=frozen)
+
+    for _ in range(3):
+        with pytest.raises(PermissionError):
+            await keeper.run_once()
+
+    # A page of 50 went before it was known.
+    assert len(await left(index)) == len(rows) - 50
 
 
 async def test_a_real_disk_without_a_free_block_has_room_again(tmp_path: Path) -> None:

@@ -99,8 +99,12 @@ async def _adopt_stream(index: Index, files: MediaFiles, key: StreamKey) -> Repo
 async def _unknown(index: Index, files: MediaFiles, key: StreamKey, run: int) -> list[int]:
     row = await index.run(key, run)
     if row is None or row.last_seq < 0:
-        return await asyncio.to_thread(files.segments, key, run)
-    return await asyncio.to_thread(files.segments_after, key, run, row.last_seq)
+        found = await asyncio.to_thread(files.segments, key, run)
+    else:
+        found = await asyncio.to_thread(files.segments_after, key, run, row.last_seq)
+    # What is to be deleted and could not be yet is known, though its run may be forgotten.
+    garbage = set(await index.garbage()) if found else set()
+    return [seq for seq in found if segment_path(key, run, seq) not in garbage]
 
 
 async def _adopt_file(

@@ -13,28 +13,40 @@ from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.model import StreamKey
 
+# A file here and there may be stuck (immutable, somebody else's). When more are, the disk or its owner is at
+# fault, and going on would only empty the index of footage that stays where it is.
+MOST_STUCK = 20
 # Unlinking a large file takes milliseconds; so many are done before anybody else gets the thread.
 _BATCH = 100
 
 
-async def empty_garbage(index: Index, files: MediaFiles) -> int:
-    """Unlinks everything on the garbage list; returns how many files. Idempotent.
+async def empty_garbage(index: Index, files: MediaFiles) -> dict[Path, OSError]:
+    """Unlinks all that is on the garbage list; returns what could not be and why: it stays there. Idempotent.
 
-    OSError passes through: what could not be unlinked stays on the list.
+    Raises OSError where more than MOST_STUCK files are stuck, or a folder cannot be synced.
     """
     paths = await index.garbage()
+    stuck: dict[Path, OSError] = {}
     for at in range(0, len(paths), _BATCH):
         batch = paths[at : at + _BATCH]
-        await asyncio.to_thread(_unlink, files, batch)
-        await index.drop_garbage(batch)
-        await _remove_empty_runs(index, files, batch)
-    return len(paths)
+        stuck |= await asyncio.to_thread(_unlink, files, batch)
+        gone = [path for path in batch if path not in stuck]
+        await index.drop_garbage(gone)
+        await _remove_empty_runs(index, files, gone)
+        if len(stuck) > MOST_STUCK:
+            raise next(iter(stuck.values()))
+    return stuck
 
 
-def _unlink(files: MediaFiles, paths: Sequence[Path]) -> None:
+def _unlink(files: MediaFiles, paths: Sequence[Path]) -> dict[Path, OSError]:
+    stuck: dict[Path, OSError] = {}
     for path in paths:
-        files.unlink(path)
+        try:
+            files.unlink(path)
+        except OSError as error:
+            stuck[path] = error
     files.sync_folders(paths)
+    return stuck
 
 
 async def _remove_empty_runs(index: Index, files: MediaFiles, paths: Sequence[Path]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.reserve import Reserve, has_room
 from simpang_buffer.index.rows import Pin
 from simpang_buffer.model import GapReason, Segment, StreamKey
+
+logger = logging.getLogger(__name__)
 
 DAY_US = 86_400_000_000
 # At 44 streams of 8 Mbit/s this is 220 MB, well within the default min_free.
@@ -109,6 +112,8 @@ class Retention:
         self._reserve = reserve or Reserve(index.media.parent / "reserve")
         self._every_s = every_s
         self._asked = asyncio.Event()
+        # What could not be deleted at last, and has been said.
+        self._stuck: set[Path] = set()
 
     def request_space(self) -> None:
         """Somebody found the disk full: look now, and evict something, whatever the limits say, if the media
@@ -191,10 +196,17 @@ class Retention:
 
     async def _empty_garbage(self) -> None:
         try:
-            await empty_garbage(self._index, self._files)
+            stuck = await empty_garbage(self._index, self._files)
         except StorageFull:
             # The files are gone by now, so there is room to say so.
-            await empty_garbage(self._index, self._files)
+            stuck = await empty_garbage(self._index, self._files)
+        for path in stuck.keys() - self._stuck:
+            logger.warning(
+                "%s cannot be deleted: %s; see whose it is, and to the disk's health",
+                self._files.root / path,
+                stuck[path].strerror,
+            )
+        self._stuck = set(stuck)
 
 
 def _is_pinned(segment: Segment, pins: Sequence[Pin]) -> bool:
