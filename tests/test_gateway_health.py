@@ -9,7 +9,7 @@ import pytest
 from simpang import words
 from simpang.clock import Clock, read_clock
 from simpang.config.faults import Fault
-from simpang.health import PATIENCE_US, Disk, Health, Knowledge, health
+from simpang.health import MOST_DEVICE_ITEMS, PATIENCE_US, Disk, Health, Knowledge, health
 from simpang.roster.view import Camera, CameraState, DeviceFacts, FoundDevice, gap_reason
 from simpang.supervise import Trouble
 from simpang.words import Advice, Words
@@ -167,3 +167,16 @@ def _fields(text: str) -> set[str]:
 
 def test_words_are_filled_without_reading_what_is_filled_in() -> None:
     assert Words("{a}", "{a}").filled(a="{b}") == Words("{b}", "{b}")
+
+
+def test_flood_of_devices_is_one_item_with_words() -> None:
+    beyond = [
+        FoundDevice(f"10.0.5.{n}", "", "", f"urn:{n}", "eth0", "limit", "no room", None) for n in range(200)
+    ]
+    foreign = [replace(one, problem="unreachable", detail="not in this network") for one in beyond]
+
+    found = health(replace(WELL, devices=(*beyond, *foreign)), NOW_US)
+
+    assert codes(found) == {"too-many-cameras": "warning", "device-unusable": "warning"}
+    assert len(found.items) == 1 + MOST_DEVICE_ITEMS
+    assert "200 devices" in found.items[-1].cause.en

@@ -12,6 +12,7 @@ import pytest_asyncio
 from kept_camera import KeptCamera
 from simpang.config.load import parse
 from simpang.roster.known import KnownCameras
+from simpang.roster.plan import MOST_CAMERAS
 from simpang.roster.roster import Roster
 from simpang.roster.view import CameraState
 from simpang.state.database import open_state
@@ -200,3 +201,29 @@ async def test_recorder_is_told_of_all_streams_each_time(site: Site) -> None:
     await site.until(lambda: bool(seen) and len(seen[-1]) == 4)
 
     assert all(before <= after for before, after in itertools.pairwise(seen))
+
+
+async def test_flood_of_devices_is_bounded_and_a_camera_among_them_is_found(site: Site) -> None:
+    fakes = [device(f"10.0.5.{number}", f"urn:{number}", f"Fake {number}") for number in range(1, 101)]
+    for number in range(1, 101):
+        site.cameras.errors[f"fake-{number}"] = OnvifError(Reason.AUTH, "password refused")
+    most = 0
+
+    def recorded() -> bool:
+        nonlocal most
+        most = max(most, len(site.states()))
+        site.network.changed.set()
+        return site.states().get("utara") == CameraState.RECORDING
+
+    site.network.see(*fakes, device("10.0.6.1", "urn:a"))
+    await site.until(recorded)
+
+    # The disabled camera of the configuration is one of those shown, and none of those recorded.
+    assert most <= MOST_CAMERAS + 1
+    assert len(asyncio.all_tasks()) < MOST_CAMERAS + 20
+    assert [row.id for row in await site.cameras.known.all()] == ["utara"]
+    assert {found.problem for found in site.roster.devices() if found.camera is None} == {"limit"}
+    refusals = [
+        await site.cameras.known.refused(f"fake-{n}", site.cameras.time.wall()) for n in range(1, 101)
+    ]
+    assert max(len(times) for times in refusals) <= 3

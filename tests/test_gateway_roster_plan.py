@@ -10,7 +10,7 @@ from simpang.config.load import parse
 from simpang.config.model import Config
 from simpang.config.values import ID_PATTERN
 from simpang.roster.known import Known
-from simpang.roster.plan import Plan, display_address, plan
+from simpang.roster.plan import MOST_CAMERAS, Plan, display_address, plan
 from simpang.roster.sign_ins import next_try_us
 from simpang_onvif.device import Device
 from simpang_onvif.errors import Reason
@@ -241,3 +241,54 @@ def test_refused_sign_ins_come_at_most_three_an_hour() -> None:
 def test_clock_that_is_set_back_does_not_lock_a_camera_out_for_ever() -> None:
     assert next_try_us([NOW_US + 10**12], NOW_US) == NOW_US + 10 * MINUTE_US
     assert next_try_us([], NOW_US) == NOW_US
+
+
+def crowd(size: int) -> list[Device]:
+    return [device(f"10.0.{number // 200}.{number % 200 + 1}") for number in range(size)]
+
+
+def test_no_more_devices_are_tried_than_a_gateway_serves() -> None:
+    found = planned(config(), [known("utara", "10.0.9.9")], crowd(200))
+
+    assert len(found.cameras) == MOST_CAMERAS
+    assert len(found.waiting) == 200 - (MOST_CAMERAS - 1)
+    assert not found.waiting & found.device_ids.keys()
+
+
+def test_full_gateway_adopts_none_and_still_records_what_is_listed() -> None:
+    rows = [known(f"kamera-{number}", f"10.0.9.{number + 1}") for number in range(MOST_CAMERAS)]
+    extra = '[[camera]]\nid = "selatan"\naddress = "10.0.9.200"\n'
+
+    found = planned(config(extra), rows, crowd(3))
+
+    assert set(found.cameras) == {"selatan", *(row.id for row in rows)}
+    assert (len(found.waiting), found.places) == (3, 0)
+
+
+def test_devices_tried_in_vain_let_others_go_first() -> None:
+    devices = crowd(40)
+    first = planned(config(), [], devices)
+    trying = set(first.device_ids)
+
+    second = plan(
+        config(),
+        [],
+        devices,
+        reserved=first.reserved,
+        trying=trying,
+        failed=dict.fromkeys(sorted(trying)[:5], 9),
+    )
+    third = plan(
+        config(), [], devices, reserved=second.reserved, trying=set(second.device_ids),
+        failed={one.identity: at for at, one in enumerate(devices)}, rested_us=100,
+    )  # fmt: skip
+    resting = plan(
+        config(), [], devices, reserved=second.reserved, trying=set(second.device_ids),
+        failed={one.identity: at for at, one in enumerate(devices, 1)},
+    )  # fmt: skip
+
+    assert len(trying & second.device_ids.keys()) == MOST_CAMERAS - 5
+    assert set(third.device_ids) == {one.identity for one in devices[:MOST_CAMERAS]}
+    assert resting.device_ids == second.device_ids
+    # Each keeps the id under which its refusals are counted.
+    assert first.reserved == second.reserved == third.reserved

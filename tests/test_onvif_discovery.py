@@ -20,10 +20,17 @@ from hypothesis import strategies as st
 from peer_ipycam import ipycam
 from simpang_onvif import xml
 from simpang_onvif.device import Device
-from simpang_onvif.discovery import Discovery, discover, service_url
+from simpang_onvif.discovery import MAX_PER_ADDRESS, Discovery, discover, service_url
 from simpang_onvif.errors import OnvifError, Reason
 from simpang_onvif.interfaces import local_interfaces
-from simpang_onvif.probe_message import MAX_DATAGRAM_BYTES, PROBE_TYPES, Kind, probe, read
+from simpang_onvif.probe_message import (
+    MAX_DATAGRAM_BYTES,
+    PROBE_TYPES,
+    Announcement,
+    Kind,
+    probe,
+    read,
+)
 from simpang_onvif.ws_discovery import GROUP, PORT, targets
 
 NETNS = Path(__file__).with_name("netns_discovery.py")
@@ -321,3 +328,29 @@ def test_what_a_device_names_is_bounded() -> None:
 )
 def test_device_is_asked_where_it_answered(found: Device, url: str) -> None:
     assert service_url(found) == url
+
+
+def test_one_address_cannot_crowd_the_others_out() -> None:
+    discovery = Discovery()
+
+    for number in range(2_000):
+        made_up = Device(f"urn:{number}", "10.0.4.66", (), "Fake", "", "", "eth0")
+        discovery._hear(Announcement(Kind.MATCH, made_up))
+    discovery._hear(Announcement(Kind.MATCH, Device("urn:a", "10.0.4.21", (), "Utara", "", "", "eth0")))
+
+    heard = [device.address for device in discovery.devices()]
+    assert (heard.count("10.0.4.66"), heard.count("10.0.4.21")) == (MAX_PER_ADDRESS, 1)
+
+
+def test_address_longer_than_any_is_left_out() -> None:
+    long = f"http://10.0.4.21/onvif/{'x' * 300}"
+    answer = announcement(
+        "ProbeMatch",
+        "urn:a",
+        xaddrs=f"{long} http://10.0.4.21/onvif/device",
+        types="dn:NetworkVideoTransmitter",
+    )
+
+    (announced,) = read(answer, "10.0.4.21", "eth0")
+
+    assert announced.device.xaddrs == ("http://10.0.4.21/onvif/device",)

@@ -12,10 +12,12 @@ from pathlib import Path
 from simpang import words
 from simpang.clock import Clock
 from simpang.config.faults import Fault
+from simpang.roster.plan import MOST_CAMERAS
 from simpang.roster.view import Camera, CameraState, FoundDevice
 from simpang.supervise import Trouble
 from simpang.web.times import format_time
 from simpang.words import Advice, Words
+from simpang_onvif.errors import Reason
 
 OK, WARNING, CRITICAL = "ok", "warning", "critical"
 _ORDER = (OK, WARNING, CRITICAL)
@@ -24,6 +26,8 @@ _ORDER = (OK, WARNING, CRITICAL)
 PATIENCE_US = 15_000_000
 # Below this the databases themselves are in danger.
 CRITICAL_FREE_BYTES = 200 * 10**6
+# More of one kind are no more help, and a network can make up as many devices as it likes.
+MOST_DEVICE_ITEMS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +169,22 @@ def _troubles(troubles: Iterable[Trouble]) -> Iterator[HealthItem]:
 
 
 def _devices(devices: Iterable[FoundDevice]) -> Iterator[HealthItem]:
-    for device in devices:
-        # One that is a camera already has its own item.
-        if device.problem is not None and device.camera is None:
-            advice = words.DEVICE_UNUSABLE.filled(
-                address=device.address, detail=device.detail or device.problem
-            )
-            evidence = {"problem": device.problem, "name": device.name, "epr": device.epr}
-            yield _item("device-unusable", WARNING, f"device/{device.address}", advice, evidence=evidence)
+    # One that is a camera already has its own item.
+    others = [device for device in devices if device.problem is not None and device.camera is None]
+    beyond = [device for device in others if device.problem == Reason.LIMIT]
+    if beyond:
+        advice = words.TOO_MANY_CAMERAS.filled(count=len(beyond), most=MOST_CAMERAS)
+        listed = [device.address for device in beyond[:MOST_DEVICE_ITEMS]]
+        evidence: dict[str, object] = {
+            "devices": len(beyond),
+            "addresses": listed,
+            "detail": beyond[0].detail,
+        }
+        yield _item("too-many-cameras", WARNING, "discovery", advice, evidence=evidence)
+    for device in [one for one in others if one.problem != Reason.LIMIT][:MOST_DEVICE_ITEMS]:
+        advice = words.DEVICE_UNUSABLE.filled(address=device.address, detail=device.detail or device.problem)
+        evidence = {"problem": device.problem, "name": device.name, "epr": device.epr}
+        yield _item("device-unusable", WARNING, f"device/{device.address}", advice, evidence=evidence)
 
 
 def _item(

@@ -169,6 +169,21 @@ PART_FAILING = Advice(
     ),
 )
 
+TOO_MANY_CAMERAS = Advice(
+    Words(
+        "{count} devices that answered are not recorded: this gateway adopts up to {most} cameras.",
+        "{count} perangkat yang menjawab tidak direkam: gateway ini mengambil paling banyak {most} kamera.",
+    ),
+    Words(
+        "List the cameras that are to be recorded as [[camera]] in simpang.toml, and those that are not with "
+        'enabled = false; or set adopt = "ask" under [discovery]. Devices that nobody put there? Look who '
+        "else is on the camera network.",
+        "Daftarkan kamera yang harus direkam sebagai [[camera]] di simpang.toml, dan yang tidak dengan "
+        'enabled = false; atau setel adopt = "ask" di [discovery]. Ada perangkat yang tidak dikenal? Periksa '
+        "siapa lagi di jaringan kamera.",
+    ),
+)
+
 DEVICE_UNUSABLE = Advice(
     Words(
         "A device at {address} cannot be used: {detail}.",

@@ -22,6 +22,8 @@ __all__ = ["Discovery", "discover", "service_url"]
 # A site has 16 cameras, a camera network of a city block some hundred devices; beyond, somebody makes them
 # up.
 MAX_DEVICES = 1_024
+# The largest NVR has 64 channels: more at one address are made up, and must not crowd the others out.
+MAX_PER_ADDRESS = 64
 # A camera that misses its probes so many times has gone, or its network has.
 _ROUNDS_UNSEEN = 3
 
@@ -143,7 +145,7 @@ class Discovery:
                 del self._seen[device.identity]
                 self.changed.set()
             return
-        if known is None and len(self._seen) >= MAX_DEVICES:
+        if known is None and (len(self._seen) >= MAX_DEVICES or self._crowded(device.address)):
             return
         # A Hello may name less than a match does; the fuller word stands.
         if known is not None and announcement.kind is Kind.HELLO and not device.xaddrs:
@@ -151,6 +153,9 @@ class Discovery:
         self._seen[device.identity] = _Seen(device, self._monotonic())
         if known is None or known.device != device:
             self.changed.set()
+
+    def _crowded(self, address: str) -> bool:
+        return sum(seen_at == address for _, seen_at in self._seen) >= MAX_PER_ADDRESS
 
     def _forget(self) -> None:
         oldest_s = self._monotonic() - _ROUNDS_UNSEEN * self._every_s

@@ -27,6 +27,8 @@ MAX_DATAGRAM_BYTES = 16_384
 _MAX_XADDRS = 8
 _MAX_SCOPES = 64
 _MAX_URI_CHARS = 512
+# http://[IPv6]:65535/onvif/device_service has 60; what is far longer is no address that anybody can keep.
+_MAX_XADDR_CHARS = 200
 
 # Scopes are parted by blanks, and blanks in a name are written %20; ipycam writes them as blanks.
 _NEXT_URI = re.compile(r"\s+(?=[a-zA-Z]{2,12}:)")
@@ -89,7 +91,9 @@ def _device(element: xml.Element, kind: Kind, sender: str, interface: str) -> De
     epr = clean(xml.text(element, "EndpointReference", "Address"), 128)
     scopes = _NEXT_URI.split(xml.text(element, "Scopes"))[:_MAX_SCOPES]
     named = xml.text(element, "XAddrs").split()[:_MAX_XADDRS]
-    xaddrs = tuple(uri for uri in named if len(uri) <= _MAX_URI_CHARS and uri.isascii() and uri.isprintable())
+    xaddrs = tuple(
+        uri for uri in named if len(uri) <= _MAX_XADDR_CHARS and uri.isascii() and uri.isprintable()
+    )
     if kind is Kind.BYE:
         return Device(epr, sender, (), "", "", "", interface) if epr else None
     if not _is_onvif(xml.text(element, "Types"), scopes, xaddrs):

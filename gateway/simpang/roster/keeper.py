@@ -45,7 +45,8 @@ _WAITS = {Reason.UNREACHABLE: _SOON, Reason.TIMEOUT: _SOON, Reason.MOVED: _SOON}
 class Keeper:
     """One camera. `streams` is what should be recorded of it now; `camera()` how it is doing."""
 
-    def __init__(self, wanted: Wanted, row: Known | None, world: World) -> None:
+    def __init__(self, wanted: Wanted, row: Known | None, world: World, *, warned: bool = False) -> None:
+        """warned: what is wrong with it was said aloud before."""
         self.wanted = wanted
         self.streams: tuple[StreamSpec, ...] = ()
         self._row = row
@@ -57,7 +58,7 @@ class Keeper:
         self._fresh = False
         self._poked = False
         self._shown = (CameraState.CONNECTING, world.now_us())
-        self._warned = False
+        self._warned = warned
         # Shown while the recorder tries anew, so that a camera that fails does not seem to be starting.
         self._last_failure: Condition | None = None
 
@@ -73,6 +74,11 @@ class Keeper:
     def well(self) -> bool:
         """Whether any of its streams is being recorded."""
         return any(self._status(spec.key).state == "recording" for spec in self.streams)
+
+    @property
+    def failing(self) -> bool:
+        """Whether it was tried in vain."""
+        return self._trouble is not None and not self.well
 
     async def keep_running(self) -> None:
         """run_once for ever, with the waits that each reason asks for."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -15,6 +16,10 @@ from simpang_onvif.device import Device
 from simpang_onvif.discovery import service_url
 
 Identity = tuple[str, str]
+
+# What a gateway is made for (CONTRACT.md). Cameras that simpang.toml lists are recorded beyond it; devices
+# that were only found are not: a network can make up as many as it likes.
+MOST_CAMERAS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +63,16 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """cameras: by id. device_ids: which discovered device is which camera. reserved: ids of candidates."""
+    """cameras: by id. device_ids: which discovered device is which camera. reserved: ids of candidates.
+
+    waiting: candidates for which there is no room, or not yet. places: for how many there is.
+    """
 
     cameras: Mapping[str, Wanted]
     device_ids: Mapping[Identity, str]
     reserved: Mapping[Identity, str]
+    waiting: frozenset[Identity] = frozenset()
+    places: int = MOST_CAMERAS
 
 
 def plan(
@@ -72,11 +82,16 @@ def plan(
     *,
     reserved: Mapping[Identity, str],
     not_these: frozenset[tuple[str, Identity]] = frozenset(),
+    trying: Collection[Identity] = (),
+    failed: Mapping[Identity, int] = MappingProxyType({}),
+    rested_us: int = 0,
 ) -> Plan:
     """What to do about all that is known at this moment.
 
     not_these: (camera id, device) pairs that turned out to be different cameras. reserved: of the last plan,
-    so that a candidate's id stays its own while it is not yet known.
+    so that a candidate's id stays its own while it is not yet known. trying: candidates of the last plan.
+    failed: when those that were tried in vain were; where room is short others go before them, and until
+    rested_us they change places with none.
     """
     rows = {row.id: row for row in known}
     cameras: dict[str, Wanted] = {}
@@ -105,6 +120,7 @@ def plan(
         cameras[row.id] = _adopted(config, row, device)
 
     candidates: dict[Identity, str] = {}
+    possible: list[Device] = []
     if config.discovery.adopt == "all":
         taken = set(cameras) | set(rows) | configured
         for device in sorted(devices, key=lambda one: one.identity not in reserved):
@@ -112,9 +128,22 @@ def plan(
                 continue
             id_ = _free_id(reserved.get(device.identity), device, taken)
             taken.add(id_)
-            candidates[device.identity] = device_ids[device.identity] = id_
-            cameras[id_] = _candidate(config, id_, device)
-    return Plan(cameras, device_ids, candidates)
+            candidates[device.identity] = id_
+            possible.append(device)
+    places = max(0, MOST_CAMERAS - sum(wanted.enabled for wanted in cameras.values()))
+    possible.sort(key=lambda one: _turn(one.identity in trying, failed.get(one.identity), rested_us))
+    for device in possible[:places]:
+        id_ = device_ids[device.identity] = candidates[device.identity]
+        cameras[id_] = _candidate(config, id_, device)
+    waiting = frozenset(device.identity for device in possible[places:])
+    return Plan(cameras, device_ids, candidates, waiting, places)
+
+
+def _turn(trying: bool, failed_us: int | None, rested_us: int) -> tuple[int, bool, int]:
+    """Sorts candidates: not yet tried in vain, tried long ago, tried lately; those at it stay at it."""
+    if failed_us is None:
+        return (0, not trying, 0)
+    return (1, False, failed_us) if failed_us <= rested_us else (2, not trying, failed_us)
 
 
 def display_address(target: str) -> str:

@@ -11,7 +11,7 @@ from simpang.config.model import Config
 from simpang.roster.keeper import Keeper
 from simpang.roster.known import Known, KnownCameras
 from simpang.roster.onboard import onboard
-from simpang.roster.plan import Identity, Plan, Wanted, plan
+from simpang.roster.plan import MOST_CAMERAS, Identity, Plan, Wanted, plan
 from simpang.roster.view import Camera, FoundDevice
 from simpang.roster.world import Onboard, Recorder, World
 from simpang.supervise import Supervisor
@@ -19,10 +19,14 @@ from simpang_buffer.index.rows import StreamTotals
 from simpang_buffer.model import StreamKey
 from simpang_buffer.recording.spec import StreamSpec
 from simpang_onvif.device import Credentials, Device
+from simpang_onvif.errors import Reason
 from simpang_onvif.uri_policy import UriPolicy
 
 # How old the figures of the index may be on the page.
 REFRESH_S = 5.0
+# Where more devices answer than there is room for, one that was tried in vain waits this long for its next
+# turn.
+NEXT_TURN_US = 600_000_000
 
 
 class Finder(Protocol):
@@ -74,6 +78,9 @@ class Roster:
         self._plan = Plan({}, {}, {})
         self._totals: Mapping[StreamKey, StreamTotals] = {}
         self._not_these: set[tuple[str, Identity]] = set()
+        # Candidates that were tried in vain, and when.
+        self._failed: dict[Identity, int] = {}
+        self._now_us = now_us
         self._news = finder.changed if finder is not None else asyncio.Event()
         self._world = World(
             known=known,
@@ -103,21 +110,35 @@ class Roster:
         self._totals = await self._index.stream_totals()
         devices = list(self._finder.devices()) if self._finder is not None else []
         heard_before = set(self._plan.device_ids)
+        trying = {identity for identity in self._plan.reserved if identity in heard_before}
+        self._note_failed(trying, {device.identity for device in devices})
         self._plan = plan(
             self._config,
             rows,
             devices,
             reserved=self._plan.reserved,
             not_these=frozenset(self._not_these),
+            trying=trying,
+            failed=self._failed,
+            rested_us=self._now_us() - NEXT_TURN_US,
         )
         by_id = {row.id: row for row in rows}
         for id_, wanted in self._plan.cameras.items():
             await self._keep(group, wanted, by_id.get(id_))
+        for identity in self._plan.device_ids.keys() - trying:
+            self._failed.pop(identity, None)  # its turn begins
         for identity, id_ in self._plan.device_ids.items():
             if identity not in heard_before and id_ in self._keepers:
                 self._keepers[id_].poke()
         for id_ in set(self._keepers) - set(self._plan.cameras):
             await self._drop(id_)
+
+    def _note_failed(self, trying: set[Identity], there: set[Identity]) -> None:
+        self._failed = {identity: at_us for identity, at_us in self._failed.items() if identity in there}
+        for identity in trying - self._failed.keys():
+            keeper = self._keepers.get(self._plan.reserved[identity])
+            if keeper is not None and keeper.failing:
+                self._failed[identity] = self._now_us()
 
     def cameras(self) -> list[Camera]:
         """Every camera, in the order of the configuration, then by id."""
@@ -150,7 +171,8 @@ class Roster:
             await self._drop(wanted.id)
             keeper = None
         if keeper is None:
-            keeper = self._keepers[wanted.id] = Keeper(wanted, row, self._world)
+            warned = (wanted.epr, wanted.host) in self._failed
+            keeper = self._keepers[wanted.id] = Keeper(wanted, row, self._world, warned=warned)
         keeper.update(wanted)
         if wanted.enabled and wanted.id not in self._tasks:
             part = f"camera:{wanted.id}"
@@ -175,13 +197,22 @@ class Roster:
 
     def _found(self, device: Device) -> FoundDevice:
         id_ = self._plan.device_ids.get(device.identity)
+        problem, detail = device.problem, device.detail
+        if device.identity in self._plan.waiting:
+            problem = Reason.LIMIT
+            detail = (
+                f"{self._plan.places} devices are tried at a time; it waits for its turn"
+                if self._plan.places
+                else f"this gateway records {MOST_CAMERAS} cameras and adopts no more; "
+                "list it as [[camera]] in simpang.toml to record it all the same"
+            )
         return FoundDevice(
             address=device.address,
             name=device.name,
             hardware=device.hardware,
             epr=device.epr,
             interface=device.interface,
-            problem=str(device.problem) if device.problem is not None else None,
-            detail=device.detail,
+            problem=str(problem) if problem is not None else None,
+            detail=detail,
             camera=id_,
         )
