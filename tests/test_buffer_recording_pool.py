@@ -17,6 +17,7 @@ import pytest
 from peer_gst import GstCamera, gst_camera
 from recorded_runs import probe
 from simpang_buffer.index.check import check
+from simpang_buffer.index.errors import StorageFull
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.model import GapReason, Segment, StreamKey
 from simpang_buffer.recording.pool import LiveFrame, LiveInit, NotRecorded, RecorderPool, StreamSpec
@@ -275,6 +276,29 @@ async def test_recording_goes_on_once_a_full_disk_has_room(tmp_path: Path) -> No
     assert tail is not None
     assert tail.header.previous_end in (GapReason.DISK_FULL, None)
     assert findings == []
+
+
+async def test_an_index_that_refuses_one_stream_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gst_camera("h264") as camera, site(tmp_path) as here:
+        here.pool.want([spec("well", camera)])
+        await eventually(lambda: here.written("well"))
+        pid = here.pid()
+        next_run, refused = here.index.next_run, iter([StorageFull("no space left"), OSError(5, "I/O error")])
+
+        async def refuses(key: StreamKey) -> int:
+            if key == key_of("late") and (error := next(refused, None)):
+                raise error
+            return await next_run(key)
+
+        monkeypatch.setattr(here.index, "next_run", refuses)
+        here.pool.want([spec("well", camera), spec("late", camera)])
+        await eventually(lambda: here.pool.status(key_of("late")).reason == "disk-full")
+        await eventually(lambda: here.written("late"))
+
+        assert here.pid() == pid
+        assert len(here.full) == 1
 
 
 async def test_a_viewer_sees_a_picture_at_once_and_frames_as_they_come(tmp_path: Path) -> None:

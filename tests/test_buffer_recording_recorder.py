@@ -16,6 +16,7 @@ from peer_gst import GstCamera, gst_camera
 from simpang_buffer.media.boxes import read_header, scan
 from simpang_buffer.model import GapReason, RunHeader, StreamKey
 from simpang_buffer.recording.outbox import Outbox
+from simpang_buffer.recording.process import RecorderProcess
 from simpang_buffer.recording.protocol import Message, receive
 from simpang_buffer.recording.recorder import STALL_S, Recorder, Surroundings
 from simpang_buffer.recording.reports import Reporter
@@ -225,3 +226,13 @@ async def test_a_session_that_ends_while_sending_names_its_own_reason(
                 await task
 
         assert recorder.last_end is GapReason.TIMEOUT
+
+
+async def test_a_process_whose_disk_thread_died_ends(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await asyncio.to_thread(at.around.disk.__exit__)
+
+        with pytest.raises(ExceptionGroup, match="unhandled") as caught:
+            await RecorderProcess(at.around, at.around.outbox).serve(asyncio.StreamReader())
+
+    assert [str(error) for error in caught.value.exceptions] == ["the disk thread has died"]

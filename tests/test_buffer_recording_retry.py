@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simpang_buffer.model import GapReason
-from simpang_buffer.recording.retry import delay_s, gap_reason
+from simpang_buffer.recording.retry import HEALTHY_S, DiskRetry, delay_s, gap_reason
 from simpang_buffer.recording.sign_in import SignIns
 from simpang_buffer.rtsp.auth import Credentials
 from simpang_buffer.rtsp.errors import AuthRefused, Limit, StreamError, Timeout, Unreachable, Unsupported
@@ -121,3 +121,18 @@ def test_gaps_are_called_by_what_explains_them(
     ended: GapReason | None, error: StreamError, since_s: float, expected: GapReason | None
 ) -> None:
     assert gap_reason(ended, error, since_s) is expected
+
+
+def test_a_disk_that_failed_long_ago_is_tried_again_at_once() -> None:
+    retry = DiskRetry()
+    delays = []
+    for now_s in (0.0, 10.0, 20.0, 30.0, 50.0, 100.0):
+        retry.began(now_s)
+        retry.failed(now_s + 1)
+        delays.append(retry.not_before - now_s - 1)
+
+    retry.began(1000.0)
+    retry.failed(1000.0 + HEALTHY_S + 1)
+
+    assert delays == [1, 2, 5, 10, 30, 30]
+    assert retry.not_before == 1000.0 + HEALTHY_S + 2

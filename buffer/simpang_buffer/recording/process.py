@@ -116,6 +116,9 @@ class RecorderProcess:
 
     async def _pulse(self) -> None:
         while True:
+            if not self._surroundings.disk.alive:
+                # Nothing is recorded any more: the daemon starts a process that can.
+                raise RuntimeError("the disk thread has died")
             fields = {"cpu_s": round(time.process_time(), 3), "rss_bytes": _resident_bytes()}
             self._outbox.tell(Message("pulse", fields=fields))
             await asyncio.sleep(_PULSE_S)

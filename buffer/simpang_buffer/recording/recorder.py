@@ -18,7 +18,7 @@ from simpang_buffer.recording.intake import Intake
 from simpang_buffer.recording.outbox import Outbox
 from simpang_buffer.recording.protocol import Message
 from simpang_buffer.recording.reports import Reporter
-from simpang_buffer.recording.retry import delay_s, gap_reason
+from simpang_buffer.recording.retry import HEALTHY_S, delay_s, gap_reason
 from simpang_buffer.recording.run import Run
 from simpang_buffer.recording.segment_file import DiskFailed, SegmentFile
 from simpang_buffer.recording.segment_writer import RunStart
@@ -31,8 +31,6 @@ from simpang_buffer.rtsp.session import Session, open_session
 
 logger = logging.getLogger(__name__)
 
-# A run this long was healthy: what fails after it is a first failure.
-_HEALTHY_S = 60.0
 # No picture for so long is a fault, whatever sound and answers say (QUIRKS 7.18, 9.6).
 STALL_S = 10.0
 # What one stream may take per beat: over 60 Mbit/s, and a few milliseconds of small packets.
@@ -103,7 +101,7 @@ class Recorder:
                 self._tell_state("connecting", error.reason, error.detail)
                 return
             except Exception as error:  # noqa: BLE001 - supervised here: a stream's fault stays its own
-                if self._around.monotonic() - began > _HEALTHY_S:
+                if self._around.monotonic() - began > HEALTHY_S:
                     failures = 0
                 failures += 1
                 await asyncio.sleep(self._note_failure(error, failures))

@@ -19,6 +19,10 @@ AUTH_DELAYS_S = (600.0, 1200.0, 3600.0)
 _SOON_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 # Sessions of ours that broke may count as clients until the camera forgets them, mostly after a minute.
 _LIMIT_S = (10.0, 20.0, 40.0, 60.0)
+# Eviction makes room within a second; a disk that fails again and again is not helped by trying.
+_DISK_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+# A run this long was healthy: what fails after it is a first failure.
+HEALTHY_S = 60.0
 # Only a person or a new firmware changes these.
 _SLOWLY_S = (30.0, 60.0, 120.0, 300.0)
 # A reboot takes a camera away for about so long; one that comes back later was switched off.
@@ -57,3 +61,23 @@ def gap_reason(ended: GapReason | None, error: StreamError, since_end_s: float) 
     ):
         return GapReason.CAMERA_REBOOT
     return ended
+
+
+class DiskRetry:
+    """When a stream whose disk failed is recorded again. not_before: on the clock of `now_s`."""
+
+    def __init__(self) -> None:
+        self.not_before = 0.0
+        self._failures = 0
+        self._began: float | None = None
+
+    def began(self, now_s: float) -> None:
+        """It is being recorded."""
+        self._began = now_s
+
+    def failed(self, now_s: float) -> None:
+        if self._began is not None and now_s - self._began > HEALTHY_S:
+            self._failures = 0
+        self._began = None
+        self.not_before = now_s + _DISK_S[min(self._failures, len(_DISK_S) - 1)]
+        self._failures += 1

@@ -107,6 +107,11 @@ class Disk:
         self._thread.join()
 
     @property
+    def alive(self) -> bool:
+        """False once the thread has died of a fault of ours, or has been left."""
+        return self._thread.is_alive()
+
+    @property
     def queued_bytes(self) -> int:
         """How much of what was submitted is not written yet."""
         return self._submitted_bytes - self._written_bytes
@@ -117,7 +122,7 @@ class Disk:
         Steps without a fragment are always taken: ending a run must work just then. RuntimeError: the thread
         died of a fault of ours, and with it all that this process is for.
         """
-        if not self._thread.is_alive():
+        if not self.alive:
             raise RuntimeError("the disk thread has died")
         size_bytes = sum(step.size_bytes for step in steps if isinstance(step, AppendFragment))
         if size_bytes and self.queued_bytes + size_bytes > self._max_queued_bytes:

@@ -15,14 +15,16 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from simpang_buffer.index.adoption import adopt
+from simpang_buffer.index.errors import StorageError, StorageFull
 from simpang_buffer.index.index import Index
 from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.recording.hearing import Hearing
 from simpang_buffer.recording.protocol import Message, encode
+from simpang_buffer.recording.retry import DiskRetry
 from simpang_buffer.recording.spec import StreamSpec, spec_fields
 from simpang_buffer.recording.view import StreamView
 
@@ -30,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 # What a recorder is given to close its files; it needs 2 s at most.
 _STOP_S = 3.0
-_DISK_RETRIES_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class RecorderDied(Exception):
@@ -59,8 +60,7 @@ class _Order:
     stopping: bool = False
     # Files may lie about that no row knows.
     unsettled: bool = False
-    failures: int = 0
-    not_before: float = 0.0
+    disk: DiskRetry = field(default_factory=DiskRetry)
 
 
 class Worker:
@@ -219,9 +219,7 @@ class Worker:
         if order.previous_end in (GapReason.DISK_FULL, GapReason.DISK_ERROR):
             if order.previous_end is GapReason.DISK_FULL:
                 self._settings.on_disk_full()
-            delay_s = _DISK_RETRIES_S[min(order.failures, len(_DISK_RETRIES_S) - 1)]
-            order.failures += 1
-            order.not_before = self._monotonic() + delay_s
+            order.disk.failed(self._monotonic())
         self._changed.set()
 
     # What it is told
@@ -230,12 +228,27 @@ class Worker:
         while True:
             self._changed.clear()
             for key in list(self._orders):
-                await self._reconcile_stream(key, self._orders[key])
-            later = [o.not_before - self._monotonic() for o in self._orders.values() if o.told is None]
+                try:
+                    await self._reconcile_stream(key, self._orders[key])
+                except (StorageError, OSError) as error:
+                    self._put_off(key, self._orders[key], error)
+            later = [o.disk.not_before - self._monotonic() for o in self._orders.values() if o.told is None]
             wait_s = min((max(wait_s, 0.01) for wait_s in later if wait_s > 0), default=None)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._changed.wait()
+
+    def _put_off(self, key: StreamKey, order: _Order, error: StorageError | OSError) -> None:
+        """What the index or a file of this stream refuses now stops no other stream."""
+        reason = GapReason.DISK_ERROR
+        if isinstance(error, StorageFull):
+            reason = GapReason.DISK_FULL
+            self._settings.on_disk_full()
+        order.disk.failed(self._monotonic())
+        view = self._views[key]
+        level = logging.DEBUG if view.status.reason == reason else logging.WARNING
+        logger.log(level, "%s: not recorded yet: %s", key, error)
+        view.told_state("connecting", reason, str(error), None)
 
     async def _reconcile_stream(self, key: StreamKey, order: _Order) -> None:
         view = self._views[key]
@@ -257,7 +270,7 @@ class Worker:
             view.told_state("disabled", None, "", None)
             if self._orders[key].wanted is None:
                 del self._orders[key]
-        elif self._monotonic() >= order.not_before:
+        elif self._monotonic() >= order.disk.not_before:
             await self._record(order, order.wanted, view)
 
     async def _record(self, order: _Order, spec: StreamSpec, view: StreamView) -> None:
@@ -265,6 +278,7 @@ class Worker:
         recorded_before = await self._index.newest_run(spec.key) is not None
         previous_end = order.previous_end.value if order.previous_end and recorded_before else None
         order.told = spec
+        order.disk.began(self._monotonic())
         told = {**spec_fields(spec), "first_run": first_run, "previous_end": previous_end}
         self._send(Message("record", spec.key, told))
         if view.watched:
