@@ -188,6 +188,17 @@ def test_a_new_run_is_written_after_one_that_broke(tmp_path: Path, monkeypatch: 
     assert row.run == 8
 
 
+def test_what_comes_together_is_reported_together(tmp_path: Path) -> None:
+    told: list[Sequence[Report]] = []
+    steps = steps_of_a_run(tmp_path)
+    with Disk(told.append, flush_s=60.0, gather_s=5.0) as disk:
+        for step in steps:
+            disk.submit([step])
+
+    # And leaving does not wait for more.
+    assert [len(reports) for reports in told] == [len(steps)]
+
+
 def test_a_slow_disk_refuses_fragments_but_never_an_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
