@@ -217,7 +217,8 @@ async def test_job_survives_a_restart_and_sends_no_chunk_twice(bench: Bench) -> 
         resumed = await jobs.get(job.id)
         done = await bench.until(job, JobState.DONE)
 
-    assert resumed is not None and resumed.chunks_done >= before
+    # The last one seen may have been seen just before its commit, and then be taken back by the stop.
+    assert resumed is not None and resumed.chunks_done >= before - 1 > 0
     assert done.chunks_done == done.chunks_total == 6
 
 
