@@ -18,9 +18,9 @@ from recordings import FRAME_TICKS, KEY, SECOND_US, START_US, Take, index_all, r
 from simpang_buffer.index.adoption import adopt
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.model import GapReason, StreamKey
-from simpang_buffer.reading.chunks import Chunk, chunk_bytes, chunks
+from simpang_buffer.reading.chunks import MAX_CHUNK_BYTES, Chunk, chunk_bytes, chunks
 from simpang_buffer.reading.clips import clips
-from simpang_buffer.reading.errors import Altered, Vanished
+from simpang_buffer.reading.errors import Altered, TooLarge, Vanished
 from simpang_buffer.reading.tail import Tail, Tails, no_tail
 
 
@@ -252,3 +252,11 @@ def test_the_writer_and_its_files_are_the_same_in_every_run_of_the_program(tmp_p
         found.append(run.files[0].path.read_bytes())
 
     assert found[0] == found[1]
+
+
+async def test_a_chunk_larger_than_memory_should_hold_is_refused(index: Index) -> None:
+    await recorded(index, Take(seconds=2))
+    (chunk,) = await cut(index, 0, 2)
+
+    with pytest.raises(TooLarge, match="key frame interval"):
+        await asyncio.to_thread(chunk_bytes, replace(chunk, size_bytes=MAX_CHUNK_BYTES + 1))

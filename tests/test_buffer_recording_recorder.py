@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from peer_gst import GstCamera, gst_camera
+from scripted_camera import Talk, frame, rtp, scripted_camera
 from simpang_buffer.media.boxes import read_header, scan
 from simpang_buffer.model import GapReason, RunHeader, StreamKey
 from simpang_buffer.recording.outbox import Outbox
@@ -27,6 +29,7 @@ from simpang_buffer.recording.spec import StreamSpec
 from simpang_buffer.recording.sync import Disk, Report
 from simpang_buffer.recording.tick import Tick
 from simpang_buffer.rtsp.errors import StreamError, Timeout
+from simpang_buffer.rtsp.message import Request
 from simpang_buffer.rtsp.session import BUFFER_BYTES, Session, Source
 
 KEY = StreamKey("gate", "main")
@@ -44,6 +47,9 @@ class Bench:
     def recorder(self, camera: GstCamera, *, audio: bool = False) -> Recorder:
         source = Source(camera.url, camera.host, camera.port, camera.credentials, audio=audio)
         return Recorder(StreamSpec(KEY, source), self.around, first_run=5, previous_end=GapReason.POWER)
+
+    def reasons(self) -> list[str | None]:
+        return [message.fields["reason"] for message in self.said if message.kind == "state"]
 
     def count(self, kind: str) -> int:
         return sum(message.kind == kind for message in self.said)
@@ -236,3 +242,24 @@ async def test_a_process_whose_disk_thread_died_ends(tmp_path: Path) -> None:
             await RecorderProcess(at.around, at.around.outbox).serve(asyncio.StreamReader())
 
     assert [str(error) for error in caught.value.exceptions] == ["the disk thread has died"]
+
+
+async def test_pictures_without_a_key_frame_are_not_waited_for_in_silence(tmp_path: Path) -> None:
+    async def no_key_frames(talk: Talk, request: Request) -> None:
+        for number in itertools.count():
+            await talk.send(frame(0, rtp(number, b"\x41\x9a picture")))
+            await asyncio.sleep(0.02)
+
+    async with scripted_camera(playing=no_key_frames) as camera, bench(tmp_path) as at:
+        camera.watched.set()
+        recorder = Recorder(StreamSpec(KEY, camera.source()), at.around, first_run=1, previous_end=None)
+        async with running(recorder) as task:
+            await eventually(lambda: "PLAY" in camera.methods())
+            await asyncio.sleep(0.3)
+            before = at.reasons()
+            at.monotonic_skew_s = 8.5
+            await eventually(lambda: at.reasons()[-1] == "unsupported")
+            await asyncio.sleep(0.3)
+            # Said once, and the session goes on: a key frame may come yet.
+            assert not task.done()
+            assert (before, at.reasons()) == ([None], [None, "unsupported"])

@@ -23,11 +23,13 @@ from simpang_buffer.media.fmp4 import VIDEO_TRACK
 from simpang_buffer.media.seal import SEAL_BYTES, BadBox, first_digest, parse_seal_box, seal_digest
 from simpang_buffer.model import VIDEO_TIMESCALE, Fragment, FragmentFlags, StreamKey
 from simpang_buffer.reading.clips import Clip
-from simpang_buffer.reading.errors import Altered, Vanished
+from simpang_buffer.reading.errors import Altered, TooLarge, Vanished
 from simpang_buffer.reading.seek_boxes import AccessPoint, mfra, mfra_bytes
 from simpang_buffer.reading.sources import Source, sources
 from simpang_buffer.reading.tail import Tails
 
+# Four minutes of 4 Mbit/s: cameras that send key frames hours apart (8.9) must not fill the memory.
+MAX_CHUNK_BYTES = 128 << 20
 # A trun of ours (14496-12 section 8.8.8): size, type, flags, count, data offset; then of the first sample its
 # duration, size, flags and, where the flags say so, composition offset.
 _TRUN_OFFSET = 0x800
@@ -87,8 +89,14 @@ async def chunks(index: Index, tails: Tails, clip: Clip) -> list[Chunk]:
 def chunk_bytes(chunk: Chunk) -> bytes:
     """The object. Blocks: call it in a thread. The recorded bytes are checked against their seals first.
 
-    Raises Vanished when the file was deleted meanwhile, Altered when it does not hold what was sealed.
+    Raises Vanished when the file was deleted meanwhile, Altered when it does not hold what was sealed,
+    TooLarge beyond MAX_CHUNK_BYTES.
     """
+    if chunk.size_bytes > MAX_CHUNK_BYTES:
+        raise TooLarge(
+            f"{chunk.key}: {chunk.size_bytes >> 20} MB between two key frames are too much to send at once; "
+            "set the camera's key frame interval to some seconds"
+        )
     first, last = chunk.fragments[0], chunk.fragments[-1]
     try:
         with chunk.path.open("rb") as file:

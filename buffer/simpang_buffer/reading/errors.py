@@ -3,6 +3,7 @@
 ReadingError
 ├── RangeTooLong   more footage than one clip may hold: ask for a shorter range
 ├── Vanished       the file was evicted or deleted meanwhile: ask again, the answer will be shorter
+├── TooLarge       one chunk holds more than may be sent at once
 └── Altered        the file does not hold what was sealed: `simpang buffer check --deep` says where
 """
 
@@ -18,6 +19,10 @@ class RangeTooLong(ReadingError):
 
 
 class Vanished(ReadingError):
+    pass
+
+
+class TooLarge(ReadingError):
     pass
 
 

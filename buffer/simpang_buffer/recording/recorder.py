@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 # No picture for so long is a fault, whatever sound and answers say (QUIRKS 7.18, 9.6).
 STALL_S = 10.0
+# Pictures without one to begin with are called useless by then: a reason is there within 10 s.
+_KEY_FRAME_WITHIN_S = 8.0
 # What one stream may take per beat: over 60 Mbit/s, and a few milliseconds of small packets.
 _READ_BYTES = 64 << 10
 _BEAT_BYTES = 256 << 10
@@ -76,7 +78,8 @@ class Recorder:
         self._ended = previous_end
         self._ended_at = surroundings.monotonic()
         self._recording = False
-        self._last_picture_at = 0.0
+        self._last_picture_at = self._opened_at = 0.0
+        self._told_useless = False
         self._disk_error: DiskFailed | None = None
         self._cancelled_for = GapReason.RESTART
         surroundings.reporter.join(spec.key, self._file_opened, self._file_failed)
@@ -136,7 +139,8 @@ class Recorder:
         around = self._around
         intake = Intake(session.tracks)
         self._begin_run(intake)
-        self._last_picture_at = around.monotonic()
+        self._last_picture_at = self._opened_at = around.monotonic()
+        self._told_useless = False
         reason: GapReason | None = None
         try:
             await around.tick.work(lambda: self._pump(session, intake), lambda: self.broadcast.watched)
@@ -181,6 +185,14 @@ class Recorder:
         silent_s = now_s - self._last_picture_at
         if silent_s > STALL_S:
             raise Timeout(f"the camera has sent no picture for {silent_s:.0f} s")
+        if not self._run.begun and not self._told_useless and now_s - self._opened_at > _KEY_FRAME_WITHIN_S:
+            # No end of the session: one with key frames minutes apart (8.9) would never be recorded.
+            self._told_useless = True
+            self._tell_state(
+                "connecting",
+                "unsupported",
+                "the camera sends no key frame to begin with; set its key frame interval to some seconds",
+            )
 
     def _submit(self) -> None:
         """Hands what the run has cut to the disk. Raises DiskFailed."""

@@ -33,7 +33,7 @@ from simpang_buffer.index.errors import HoldsFull
 from simpang_buffer.index.index import Index
 from simpang_buffer.model import GapReason
 from simpang_buffer.reading.chunks import Chunk, chunk_bytes
-from simpang_buffer.reading.errors import Altered, Vanished
+from simpang_buffer.reading.errors import Altered, TooLarge, Vanished
 from simpang_buffer.reading.gaps import Gap
 
 logger = logging.getLogger(__name__)
@@ -229,7 +229,7 @@ class Uplink:
         except Vanished:
             self._plans.pop(job.id, None)
             return
-        except Altered as error:
+        except (Altered, TooLarge) as error:
             logger.warning("job %s goes on without a chunk: %s", job.id, error)
             gap = Gap(chunk.start_us, chunk.start_us + chunk.duration_us, GapReason.DISK_ERROR)
             self._altered.setdefault(job.id, {})[chunk.run, chunk.number] = gap
