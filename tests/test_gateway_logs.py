@@ -106,3 +106,15 @@ def test_configuring_replaces_what_libraries_set_up_on_import(root: logging.Logg
     assert len(root.handlers) == 1
     logging.getLogger("aiohttp.access").info("GET /")
     assert out.getvalue() == ""
+
+
+@pytest.mark.usefixtures("root")
+def test_error_that_quotes_a_device_cannot_repaint_the_terminal() -> None:
+    assert "\x1b" not in logged("text", "it failed", error=ValueError("\x1b[2J\x1b[1;1Hall is well"))
+
+
+@pytest.mark.usefixtures("root")
+def test_whoever_scans_the_port_fills_no_log() -> None:
+    configure(Redaction(), out=io.StringIO())
+
+    assert not logging.getLogger("aiohttp.server").isEnabledFor(logging.ERROR)

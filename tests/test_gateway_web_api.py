@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import ssl
 import time
@@ -181,6 +182,7 @@ def test_only_our_own_origin_may_change_things() -> None:
     for origin in ("null", "http://127.0.0.1:8081", "https://127.0.0.1:8080", "http://evil.example", ""):
         assert not origin_is_ours(origin, None, "http", "127.0.0.1:8080"), origin
     assert not origin_is_ours(None, "cross-site", "http", "127.0.0.1:8080")
+    assert not origin_is_ours("http://[", None, "http", "127.0.0.1:8080")
 
 
 async def test_foreign_host_and_origin_are_refused_on_changes_and_upgrades(tmp_path: Path) -> None:
@@ -310,6 +312,57 @@ async def test_crowd_at_the_port_is_sent_away_and_the_socket_stays_open(tmp_path
         connector = aiohttp.UnixConnector(str(site.opened.socket_path))
         async with aiohttp.ClientSession("http://simpang", connector=connector) as client:
             assert (await client.get("/healthz")).status == 200
+
+
+async def test_crowd_that_never_shakes_hands_is_sent_away_too(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site, contextlib.AsyncExitStack() as stack:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(MOST_CONNECTIONS + 100):
+            _, writer = await asyncio.open_connection(*site.opened.tls[0])
+            stack.callback(writer.close)
+        await asyncio.sleep(0.3)
+        ours = len(os.listdir("/proc/self/fd")) - before - (MOST_CONNECTIONS + 100)
+
+        assert ours <= MOST_CONNECTIONS
+        connector = aiohttp.UnixConnector(str(site.opened.socket_path))
+        async with aiohttp.ClientSession("http://simpang", connector=connector) as client:
+            assert (await client.get("/healthz")).status == 200
+
+
+async def test_those_who_left_are_no_crowd(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site:
+        for _ in range(MOST_CONNECTIONS + 50):
+            _, writer = await asyncio.open_connection(*site.opened.plain[0])
+            writer.close()
+            await writer.wait_closed()
+
+        async with site.client(None) as client:
+            assert (await client.get("/healthz")).status == 200
+
+
+async def test_damaged_key_is_said_with_what_to_do(tmp_path: Path) -> None:
+    async with open_site(tmp_path):
+        pass
+    (tmp_path / "other").mkdir()
+    async with open_site(tmp_path / "other"):
+        pass
+    (tmp_path / "secrets" / "web.key").write_bytes((tmp_path / "other" / "secrets" / "web.key").read_bytes())
+
+    with pytest.raises(ListenFailed, match="remove web"):
+        async with open_site(tmp_path):
+            pytest.fail("it serves with another's key")
+
+
+@pytest.mark.parametrize("day", ["0001-01-01T{}:00:00+14:00", "9999-12-31T{}:00:00-14:00"])
+async def test_time_that_no_clock_shows_is_malformed(tmp_path: Path, day: str) -> None:
+    async with open_site(tmp_path) as site, site.client() as client:
+        site.roster.told = [camera()]
+        for route in ("coverage", "clip.mp4", "playlist.m3u8"):
+            path = f"/api/v1/cameras/utara/streams/main/{route}"
+            async with client.get(
+                path, params={"start": day.format("12"), "end": day.format("13")}
+            ) as response:
+                assert (await problem_of(response))["code"] == "malformed"
 
 
 async def test_jobs_are_made_listed_and_cancelled(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import struct
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -13,11 +15,12 @@ import pytest
 import media_samples
 from media_files import decode_errors, probe
 from recorded_runs import video_format
+from simpang.web.live import MOST_VIEWERS
 from simpang.web.live_stream import LiveStream, video_only
 from simpang_buffer.media.audio_format import audio_format
 from simpang_buffer.media.fmp4 import init_segment
 from simpang_buffer.model import AudioFormat, StreamKey
-from simpang_buffer.recording.live import MAX_QUEUED_FRAMES, LiveFrame, LiveInit
+from simpang_buffer.recording.live import MAX_QUEUED_FRAMES, LiveFeed, LiveFrame, LiveInit
 from web_site import FRAME_TICKS, Site, camera, live_frames, live_init, open_site
 
 KEY = StreamKey("utara", "main")
@@ -143,6 +146,34 @@ async def test_what_cannot_be_shown_is_a_problem_and_no_socket(tmp_path: Path) -
             await client.ws_connect(LIVE)
         with pytest.raises(aiohttp.WSServerHandshakeError, match="404"):
             await client.ws_connect(LIVE.replace("main", "other"))
+
+
+async def test_viewers_who_come_at_once_are_counted_too(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site, site.client() as client:
+        show(site)
+        live, all_there, waiting = site.pool.live, asyncio.Event(), 0
+
+        @contextlib.asynccontextmanager
+        async def slowly(key: StreamKey) -> AsyncIterator[LiveFeed]:
+            nonlocal waiting
+            waiting += 1
+            await all_there.wait()
+            async with live(key) as feed:
+                yield feed
+
+        site.pool.live = slowly  # type: ignore[method-assign]  # all of them are on their way
+        coming = [asyncio.ensure_future(client.ws_connect(LIVE)) for _ in range(MOST_VIEWERS + 5)]
+        async with asyncio.timeout(10):
+            while waiting < MOST_VIEWERS:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        all_there.set()
+        came = await asyncio.gather(*coming, return_exceptions=True)
+        watching = [one for one in came if isinstance(one, aiohttp.ClientWebSocketResponse)]
+        for socket in watching:
+            await socket.close()
+
+    assert len(watching) == MOST_VIEWERS
 
 
 def sound_format(encoding: str) -> AudioFormat:

@@ -15,6 +15,9 @@ Format = Literal["auto", "text", "json"]
 
 # Chatty below warning, and of no use to an installer.
 _QUIET = ("aiohttp.access", "zeep", "httpx", "httpcore", "onvif", "asyncio", "aiosqlite", "wsdl")
+# A traceback for each request that is not HTTP: whoever scans the port would fill the disk. What our own
+# handlers fail at is logged where they are supervised.
+_SILENT = ("aiohttp.server",)
 
 _COLOURS = {"DEBUG": "2", "INFO": "0", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
@@ -36,6 +39,8 @@ def configure(
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class TextFormatter(logging.Formatter):
@@ -93,4 +98,5 @@ def _one_line(message: str) -> str:
 def _traceback(record: logging.LogRecord) -> str:
     if not record.exc_info or record.exc_info[0] is None:
         return ""
-    return "".join(traceback.format_exception(*record.exc_info)).rstrip()
+    lines = "".join(traceback.format_exception(*record.exc_info)).rstrip().splitlines()
+    return "\n".join(map(_one_line, lines))

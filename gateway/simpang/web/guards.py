@@ -84,7 +84,10 @@ def origin_is_ours(origin: str | None, fetch_site: str | None, scheme: str, host
     """Whether a change or an upgrade was asked for by a page of this very gateway, or by no page at all."""
     if origin is None:
         return fetch_site in (None, "same-origin", "none")
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     return parts.scheme == scheme and parts.netloc.lower() == host.lower()
 
 

@@ -11,10 +11,12 @@ import errno
 import logging
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -65,12 +67,14 @@ async def listening(gateway: Gateway, *, head_s: float = HEAD_S) -> AsyncIterato
     """Opens every listener, or none. Leaving closes them; requests get SHUTDOWN_S to end."""
     async with contextlib.AsyncExitStack() as stack:
         unix = stack.enter_context(await asyncio.to_thread(_unix_socket, gateway.data / "api.sock"))
-        plain = [stack.enter_context(_tcp_socket(listen)) for listen in gateway.config.web.plain_listen]
-        secure = [stack.enter_context(_tcp_socket(listen)) for listen in gateway.config.web.listen]
+        crowd: WeakSet[socket.socket] = WeakSet()
+        plain = [stack.enter_context(_tcp_socket(one, crowd)) for one in gateway.config.web.plain_listen]
+        secure = [stack.enter_context(_tcp_socket(one, crowd)) for one in gateway.config.web.listen]
         # In a thread, as all of this that reads files: the daemon's loop records already.
         app = await asyncio.to_thread(make_app, gateway)
-        certificate = await _certificate(gateway) if secure else None
-        if certificate is not None:
+        certificate = tls = None
+        if secure:
+            certificate, tls = await _certificate(gateway)
             app[HTTPS] = Https(secure[0].getsockname()[1], certificate.fingerprint)
         doorman = _Doorman(head_s)
         app.middlewares.insert(0, doorman.middleware)
@@ -83,12 +87,10 @@ async def listening(gateway: Gateway, *, head_s: float = HEAD_S) -> AsyncIterato
         loop = asyncio.get_running_loop()
         servers: list[asyncio.AbstractServer] = [await loop.create_unix_server(doorman.welcome, sock=unix)]
         servers += [await loop.create_server(doorman.admit, sock=sock) for sock in plain]
-        if certificate is not None:
-            tls = await asyncio.to_thread(tls_context, certificate)
-            servers += [
-                await loop.create_server(doorman.admit, sock=sock, ssl=tls, ssl_handshake_timeout=head_s)
-                for sock in secure
-            ]
+        servers += [
+            await loop.create_server(doorman.admit, sock=sock, ssl=tls, ssl_handshake_timeout=head_s)
+            for sock in secure
+        ]
         for server in servers:
             stack.callback(server.close)
         yield Listening(
@@ -99,12 +101,13 @@ async def listening(gateway: Gateway, *, head_s: float = HEAD_S) -> AsyncIterato
         )
 
 
-async def _certificate(gateway: Gateway) -> Certificate:
+async def _certificate(gateway: Gateway) -> tuple[Certificate, ssl.SSLContext]:
     """Raises ListenFailed where it can be neither read nor made."""
     secrets = gateway.data / "secrets"
     addresses = ["127.0.0.1", *(listen.host for listen in gateway.config.web.listen)]
     try:
-        return await asyncio.to_thread(own_certificate, secrets, gateway.config.site.id, addresses)
+        made = await asyncio.to_thread(own_certificate, secrets, gateway.config.site.id, addresses)
+        return made, await asyncio.to_thread(tls_context, made)
     except (OSError, ValueError) as error:
         raise ListenFailed(
             f"cannot use the certificate in {secrets}: {error}; "
@@ -112,8 +115,24 @@ async def _certificate(gateway: Gateway) -> Certificate:
         ) from error
 
 
+class _Door(socket.socket):
+    """A TCP listener that takes no connection while MOST_CONNECTIONS are open, those whose TLS handshake is
+    still to come included: only here is each of them seen. crowd: shared by all doors.
+    """
+
+    crowd: WeakSet[socket.socket]
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        guest, address = super().accept()
+        if sum(other.fileno() >= 0 for other in self.crowd) >= MOST_CONNECTIONS:
+            guest.close()
+            raise ConnectionAbortedError
+        self.crowd.add(guest)
+        return guest, address
+
+
 class _Doorman:
-    """Admits connections: not too many, and none that stays silent. aiohttp limits neither by itself."""
+    """Lets nobody stay who says nothing. aiohttp does not limit that by itself."""
 
     def __init__(self, head_s: float) -> None:
         self.server: web.Server | None = None
@@ -136,8 +155,6 @@ class _Doorman:
 
     def admit(self) -> asyncio.Protocol:
         assert self.server is not None
-        if len(self.server.connections) >= MOST_CONNECTIONS:
-            return _SentAway()
         protocol = self.server()
         timer = asyncio.get_running_loop().call_later(self._head_s, self._expel, protocol)
         self._silent[protocol] = timer
@@ -153,16 +170,10 @@ class _Doorman:
             protocol.transport.abort()
 
 
-class _SentAway(asyncio.Protocol):
-    """A connection too many: closed as soon as it is made."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
-
-
-def _tcp_socket(listen: Listen) -> socket.socket:
+def _tcp_socket(listen: Listen, crowd: WeakSet[socket.socket]) -> socket.socket:
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = _Door(family, socket.SOCK_STREAM)
+    sock.crowd = crowd
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

@@ -43,20 +43,24 @@ async def get_live(request: web.Request) -> web.StreamResponse:
         )
     if len(sockets) >= MOST_VIEWERS:
         raise Problem("busy", f"{MOST_VIEWERS} viewers watch already.")
-    try:
-        async with gateway_of(request).pool.live(key) as feed:
-            return await _serve(request, key, feed)
-    except NotRecorded:
-        raise Problem("unavailable", f"{key} is not being recorded, so there is nothing live.") from None
-
-
-async def _serve(request: web.Request, key: StreamKey, feed: LiveFeed) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(
         heartbeat=PING_S, max_msg_size=MOST_HEARD_BYTES, compress=False, timeout=CLOSE_S
     )
-    await socket.prepare(request)
-    sockets = request.app[SOCKETS]
+    # Its place is taken before anything is waited for: viewers who come at once are counted too.
     sockets.add(socket)
+    try:
+        async with gateway_of(request).pool.live(key) as feed:
+            return await _serve(request, socket, key, feed)
+    except NotRecorded:
+        raise Problem("unavailable", f"{key} is not being recorded, so there is nothing live.") from None
+    finally:
+        sockets.discard(socket)
+
+
+async def _serve(
+    request: web.Request, socket: web.WebSocketResponse, key: StreamKey, feed: LiveFeed
+) -> web.WebSocketResponse:
+    await socket.prepare(request)
     try:
         async with asyncio.TaskGroup() as group:
             hearing = group.create_task(_hear(socket), name=f"live-hear:{key}")
@@ -66,7 +70,6 @@ async def _serve(request: web.Request, key: StreamKey, feed: LiveFeed) -> web.We
             hearing.cancel()
             showing.cancel()
     finally:
-        sockets.discard(socket)
         with contextlib.suppress(ConnectionError, RuntimeError):
             await socket.close()
     return socket
