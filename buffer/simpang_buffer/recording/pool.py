@@ -35,9 +35,10 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 # The first death is followed by a restart at once: every second counts. Then a process that cannot live is
-# given time; a minute of health and it starts over.
-_BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
-_HEALTHY_S = 60.0
+# given time, and no more than lets footage be back within 5 s of any death: 2 s, a start, and a key frame.
+_BACK_OFF_S = (0.0, 0.5, 1.0, 2.0)
+# By then it has recorded, so that what ended it may be anything: it starts over.
+_HEALTHY_S = 3.0
 
 
 class NotRecorded(Exception):
