@@ -68,7 +68,7 @@ def test_job_from_the_command_line_survives_a_kill_and_what_it_sends_is_whole(
     sending: Sending, tmp_path: Path
 ) -> None:
     gateway = sending.gateway
-    start_us, end_us = gateway.wait_footage("utara", 13)
+    start_us, end_us = gateway.wait_footage("utara", 10)
 
     added = gateway.cli(
         "--json", "job", "add", "--camera", "utara", "--start", rfc3339(start_us), "--end", rfc3339(end_us),

@@ -41,8 +41,7 @@ secret_key_file = "s3-secret"
 """
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_no_secret_is_in_any_log_answer_database_or_process_list(form: str, tmp_path: Path) -> None:
+def test_no_secret_is_in_any_log_answer_database_or_process_list(tmp_path: Path) -> None:
     canaries = Canaries()
     names = ("url", "sub", "refused", "basic", "gone", "onvif", "onvif-refused", "site", "probe")
     passwords = {name: canaries.add(name, f"{RESERVED}{name}-Kn4r1", [USER, "admin"]) for name in names}
@@ -51,7 +50,7 @@ def test_no_secret_is_in_any_log_answer_database_or_process_list(form: str, tmp_
     places: dict[str, bytes] = {}
 
     with (
-        product(tmp_path, ["--log-level", "debug", "--log-format", form]) as gateway,
+        product(tmp_path, ["--log-level", "debug"]) as gateway,
         stage() as there,
         refusing_store() as endpoint,
     ):
@@ -93,9 +92,11 @@ def test_no_secret_is_in_any_log_answer_database_or_process_list(form: str, tmp_
         places["process list"] = process_list(gateway)
         status, _ = gateway.stop()
         assert status == 0
-        # Once more, so that what is remembered is used as well.
+        # Once more in the other form, so that what is remembered is used as well.
+        gateway.options = [*gateway.options, "--log-format", "json"]
         gateway.start()
         gateway.wait_footage("url", 2)
+        until(lambda: all_told(gateway), 30, lambda: f"no reason: {gateway.cameras()}")
         gateway.running.kill()
         gateway.running.wait()
 
@@ -111,7 +112,8 @@ def test_no_secret_is_in_any_log_answer_database_or_process_list(form: str, tmp_
     # What is looked for is really looked for: where it has to be, it is found.
     assert any("url" in name for name in canaries.found(gateway.config.read_bytes()))
     assert canaries.found(tokens.encode())
-    assert b"debug" in places["log"].lower()
+    assert b" DEBUG " in places["log"]
+    assert b'"level": "debug"' in places["log"]
     assert where(canaries, places) == {}
 
 
