@@ -154,6 +154,24 @@ def test_new_codec_parameters_begin_a_segment_of_the_same_run() -> None:
     assert [(head.header.run, head.header.seq) for head in opened] == [(7, 0), (7, 1)]
 
 
+def test_codec_parameters_that_change_with_every_picture_cost_a_file_a_second() -> None:
+    """Each file is a few syncs of the disk that all cameras share."""
+    cutter = writer(Path("media"))
+    formats = [dataclasses.replace(FORMAT, width=width) for width in (320, 640)]
+    # Stamps that leap do not make it more.
+    units = [
+        dataclasses.replace(unit, dts=n * 4 * VIDEO_TIMESCALE, arrival_us=ANCHOR_US + n * 40_000)
+        for n, unit in enumerate(made_up(20.0, key_every=1))
+    ]
+
+    steps = [s for n, unit in enumerate(units) for s in cutter.add_picture(unit, formats[n % 2])]
+    steps += cutter.finish()
+
+    opened = sum(isinstance(step, OpenFile) for step in steps)
+    assert 20 <= opened <= 60  # a segment of 60 s by the stamps is over each 15 pictures
+    assert sum(step.fragment.frames for step in fragments_of(steps)) == 500
+
+
 def test_nothing_is_written_before_a_key_frame() -> None:
     units = made_up(4.0, key_every=50)[20:]
 

@@ -45,6 +45,12 @@ _MAX_SOUND_BYTES = 1 << 20
 # Some cameras send one key frame and never another (8.9). The table of a file is bounded, so past this many
 # fragments (half a day) the file ends and the next begins with a key frame, whenever it comes.
 _MAX_FILE_FRAGMENTS = 43_200
+# A file costs several syncs, so a camera whose parameters change with every key frame (8.10) would make the
+# disk too slow for all others. After so many files in a row that were short, one lasts a second at least,
+# whatever changes meanwhile: the parameters are in the stream too.
+_MANY_SHORT_FILES = 10
+_SHORT_FILE_US = 10_000_000
+_SHORTEST_FILE_US = 1_000_000
 # The last picture of a run has no successor to tell how long it lasts, and a lone one no predecessor either.
 _LONE_PICTURE_TICKS = VIDEO_TIMESCALE // 25
 
@@ -128,6 +134,9 @@ class SegmentWriter:
         self._chunks = 0
         self._chunk_start = 0
         self._last_duration = _LONE_PICTURE_TICKS
+        # By arrival, since stamps are the camera's to choose.
+        self._file_began_us = 0
+        self._short_files = 0
 
     def init_segment(self) -> bytes | None:
         """ftyp and moov of what is being written, once a key frame has come."""
@@ -140,7 +149,7 @@ class SegmentWriter:
                 return []
             return self._begin(unit, video)
         steps: list[Step] = []
-        if unit.key and (video != self.video or self._segment_is_over(unit.dts)):
+        if unit.key and ((video != self.video and self._may_change(unit)) or self._segment_is_over(unit.dts)):
             steps += self._cut(unit.dts)
             steps += self._finish_file()
             return steps + self._begin(unit, video)
@@ -175,11 +184,18 @@ class SegmentWriter:
 
     def _begin(self, unit: AccessUnit, video: VideoFormat) -> list[Step]:
         self.video = video
+        short = unit.arrival_us - self._file_began_us < _SHORT_FILE_US
+        self._short_files = self._short_files + 1 if short else 0
+        self._file_began_us = unit.arrival_us
         self._flags = FragmentFlags.KEY | FragmentFlags.CHUNK
         self._chunk_start = unit.dts
         self._pictures.append(unit)
         self._bytes = len(unit.data)
         return []
+
+    def _may_change(self, unit: AccessUnit) -> bool:
+        lasted_us = unit.arrival_us - self._file_began_us
+        return self._short_files < _MANY_SHORT_FILES or lasted_us >= _SHORTEST_FILE_US
 
     def _fragment_is_over(self, unit: AccessUnit) -> bool:
         length = unit.dts - self._pictures[0].dts
