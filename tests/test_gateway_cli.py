@@ -14,8 +14,10 @@ from aiohttp import web
 from simpang.cli.exits import CliError
 from simpang.cli.main import main, parser
 from simpang.cli.output import plain, rate, size
+from simpang.cli.probe import try_each
 from simpang.cli.when import parse_range, parse_when
 from simpang_buffer.index.index import open_index
+from simpang_onvif.device import CheckedUri
 
 NOW_US = 1_795_000_000_000_000
 
@@ -291,3 +293,74 @@ def test_no_password_is_taken_as_an_argument() -> None:
             options = " ".join(action.option_strings)
             if "password" in options or "secret" in options:
                 assert action.nargs == 0, (name, options)
+
+
+async def test_password_that_one_stream_refused_is_not_tried_on_the_next() -> None:
+    asked: list[str] = []
+
+    async def play(uri: CheckedUri) -> dict[str, object]:
+        asked.append(uri.path_and_query)
+        return {"reason": "auth", "detail": "refused", "tracks": []}
+
+    uris = [(name, CheckedUri("rtsp", "10.0.4.21", 554, f"/{name}")) for name in ("main", "sub")]
+    tried = await try_each(uris, play)
+
+    assert asked == ["/main"]
+    assert [stream["reason"] for stream in tried] == ["auth", "auth"]
+
+
+CENTRAL = """
+[site]
+id = "digulis"
+time_zone = "Asia/Pontianak"
+[[camera]]
+id = "a"
+url = "rtsp://10.0.4.21/user=admin&password=geheim&channel=1"
+[[central]]
+id = "pontive"
+party = "pemkot"
+ca_file = "missing.pem"
+[central.store]
+endpoint = "https://127.0.0.1:1"
+bucket = "cctv"
+access_key_file = "a"
+secret_key_file = "b"
+"""
+
+
+def test_central_test_names_the_file_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "simpang.toml").write_text(CENTRAL)
+
+    code, out, err = run("--config", str(tmp_path / "simpang.toml"), "--json", "central", "test", "pontive")
+
+    (step,) = json.loads(out)["steps"]
+    assert (code, step["step"], step["good"], err) == (1, "ca_file", False, "")
+    assert str(tmp_path / "missing.pem") in step["words"]
+
+
+def test_config_show_tells_no_password_that_stands_in_an_address(tmp_path: Path) -> None:
+    (tmp_path / "simpang.toml").write_text(CENTRAL)
+
+    code, out, _ = run("--config", str(tmp_path / "simpang.toml"), "config", "show")
+
+    assert code == 0
+    assert "geheim" not in out
+    assert "channel=1" in out
+
+
+def test_times_before_any_clock_are_refused_in_words() -> None:
+    with pytest.raises(CliError, match="before the year 1970"):
+        parse_when("-999999999d", "--start", NOW_US)
+
+
+async def test_clip_into_a_file_that_is_no_folder_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    async with answering(tmp_path / "s", 200, b"clip"):
+        code, _, err = await asyncio.to_thread(
+            run, "--socket", str(tmp_path / "s"), "clip", "--camera", "a", "--start", "-1m", "--end", "now",
+            "-o", str(tmp_path / "file" / "x.mp4"),
+        )  # fmt: skip
+
+    assert code == 1
+    assert "cannot be written: Not a directory" in err

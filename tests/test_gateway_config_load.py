@@ -350,3 +350,35 @@ def test_any_valid_toml_has_lines_for_its_keys(text: str) -> None:
     for key in raw:
         assert 1 <= line_of(lines, (key,)) <= text.count("\n") + 1
         assert any(location[0] == key for location in lines)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '[credentials]\nuser = "simpang"\npassword_file = "geheim is het!"',
+        '[[camera]]\nid = "a"\naddress = "admin:geheim@10.0.4.21"',
+        '[[camera]]\nid = "a"\nurl = "http://admin:geheim@10.0.4.21/"',
+        '[[central]]\nid = "p"\nparty = "q"\nmqtt = "mqtts://admin:geheim@broker"',
+        '[[central]]\nid = "p"\nparty = "q"\n[central.store]\nendpoint = "https://k:geheim@s3"\n'
+        'bucket = "cctv"\naccess_key_file = "a"\nsecret_key_file = "b"',
+    ],
+)
+def test_password_in_the_wrong_place_is_in_no_fault(written: str) -> None:
+    # Faults stand on the page and in the log.
+    before = SMALLEST.partition("[credentials]")[0] if "[credentials]" in written else SMALLEST
+    (found,) = faults_of(f"{before}\n{written}")
+
+    assert "geheim" not in str(found)
+
+
+@pytest.mark.parametrize("endpoint", ["https://s3.example:99999", "https://s3.example:0", "https://s3?x"])
+def test_store_that_no_port_leads_to_is_a_fault(endpoint: str) -> None:
+    (found,) = faults_of(FULL.replace("https://s3.example", endpoint))
+
+    assert found.key == "central[1].store.endpoint"
+
+
+def test_ceiling_at_which_nothing_would_ever_arrive_is_a_fault() -> None:
+    (found,) = faults_of(FULL.replace("4 Mbit/s", "1 kbit/s"))
+
+    assert (found.key, found.try_this) == ("uplink.ceiling", 'write "64 kbit/s" or more')

@@ -233,7 +233,8 @@ async def _checked_base(address: str, policy: UriPolicy, timeout_s: float) -> Ch
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise OnvifError(Reason.MALFORMED, f"{clean(address)!r} is no address") from error
+        said = f"{clean(address)!r} is no address"
+        raise OnvifError(Reason.MALFORMED, said, "write it as 10.0.4.21 or 10.0.4.21:8000") from error
     ip = parse_ip(host)
     resolved = str(ip) if ip is not None else await _resolve(host, timeout_s)
     bracketed = f"[{resolved}]" if ":" in resolved else resolved

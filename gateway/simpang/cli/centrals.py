@@ -87,7 +87,7 @@ async def _test(
     """One step after the other, up to the first that fails."""
     from simpang.config.secrets import SecretFault, Secrets, secret_folders
     from simpang.store.errors import StoreError
-    from simpang.store.s3 import S3Store, StoreAddress
+    from simpang.store.s3 import S3Store, StoreAddress, trusting
     from simpang.store.sigv4 import StoreKeys
 
     settings = central.store
@@ -100,11 +100,14 @@ async def _test(
         credentials=Path(given) if given else None,
         on_read=lambda secret: None,
     )
-    tls = None
-    if central.ca_file is not None:
-        tls = await asyncio.to_thread(ssl.create_default_context, cafile=str(folder / central.ca_file))
+    tls: ssl.SSLContext | None = None
     body = random.token_bytes(_PROBE_BYTES)
     key = f"{config.site.id}/connection-test/object"
+
+    async def trust() -> str:
+        nonlocal tls
+        tls = await asyncio.to_thread(trusting, folder / str(central.ca_file))
+        return f"{central.ca_file} read"
 
     async def resolve() -> str:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -143,6 +146,7 @@ async def _test(
         return _rate(begun_s)
 
     steps: list[tuple[str, Callable[[], Awaitable[str]]]] = [
+        *([("ca_file", trust)] if central.ca_file is not None else []),
         ("resolve", resolve),
         ("connect", connect),
         ("keys", read_keys),

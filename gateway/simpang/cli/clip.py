@@ -111,7 +111,9 @@ async def _replacing(path: Path) -> AsyncIterator[BinaryIO]:
     except OSError as error:
         raise CliError(Exit.FAILED, f"{path} cannot be written: {error.strerror}") from error
     finally:
-        await asyncio.to_thread(fresh.unlink, missing_ok=True)
+        # Where the folder is none there is nothing to remove either.
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(fresh.unlink)
 
 
 async def _copy(blocks: AsyncIterator[bytes], file: BinaryIO) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ from simpang.cli.verbs import Verbs, verb
 if TYPE_CHECKING:
     from simpang.config.lines import Location
     from simpang.config.model import Config
+
+
+# Xiongmai and its kin want the password in the path: user=admin&password=... or user=admin_password=...
+_IN_PATH = re.compile(r"((?:pass\w*?|pwd|psw)=)[^&/?]*", re.IGNORECASE)
 
 
 def add(verbs: Verbs, shared: argparse.ArgumentParser) -> None:
@@ -168,9 +173,10 @@ def _plain(value: Any) -> Any:
         return [_plain(inner) for inner in value]
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, str) and "://" in value and "@" in value:
+    if isinstance(value, str) and "://" in value:
         scheme, _, rest = value.partition("://")
-        return f"{scheme}://{rest.rpartition('@')[2]}"
+        shown = _IN_PATH.sub(r"\1...", rest.rpartition("@")[2])
+        return f"{scheme}://{shown}"
     return value
 
 

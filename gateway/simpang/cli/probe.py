@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simpang.cli.exits import CliError, Exit
@@ -77,7 +78,7 @@ async def _probe(arguments: argparse.Namespace, credentials: Credentials | None)
         profiles = await camera.profiles()
         main, sub = choose(profiles)
         chosen = [("main", main)] + ([("sub", sub)] if sub is not None else [])
-        uris = [(name, profile, await camera.stream_uri(profile)) for name, profile in chosen]
+        uris = [(name, await camera.stream_uri(profile)) for name, profile in chosen]
         offset_s = camera.clock_offset_s
     found: dict[str, Any] = {
         "address": arguments.address,
@@ -90,9 +91,7 @@ async def _probe(arguments: argparse.Namespace, credentials: Credentials | None)
         "profiles": [_profile(profile) for profile in profiles],
         "streams": [],
     }
-    for name, profile, uri in uris:
-        # Each is tried by itself, and the password is not tried again once it was refused.
-        found["streams"].append({"name": name, "url": uri.url, **await _play(profile, uri, credentials)})
+    found["streams"] = await try_each(uris, lambda uri: _play(uri, credentials))
     failed = next((stream for stream in found["streams"] if stream["reason"] is not None), None)
     if arguments.json:
         print_json(found)
@@ -106,7 +105,20 @@ async def _probe(arguments: argparse.Namespace, credentials: Credentials | None)
     return Exit.DONE
 
 
-async def _play(profile: Profile, uri: CheckedUri, credentials: Credentials | None) -> dict[str, Any]:
+async def try_each(
+    uris: Sequence[tuple[str, CheckedUri]], play: Callable[[CheckedUri], Awaitable[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Each stream by itself; the password is not tried again once it was refused."""
+    tried: list[dict[str, Any]] = []
+    refused: dict[str, Any] | None = None
+    for name, uri in uris:
+        played = refused or await play(uri)
+        refused = played if played["reason"] == "auth" else None
+        tried.append({"name": name, "url": uri.url, **played})
+    return tried
+
+
+async def _play(uri: CheckedUri, credentials: Credentials | None) -> dict[str, Any]:
     """Plays a stream until its first packets."""
     from simpang_buffer.rtsp.auth import Credentials as StreamCredentials
     from simpang_buffer.rtsp.errors import StreamError

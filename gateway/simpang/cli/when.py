@@ -7,7 +7,7 @@ import re
 import time
 
 from simpang.cli.exits import CliError, Exit
-from simpang.web.times import format_time, parse_time
+from simpang.web.times import FIRST_YEAR, format_time, parse_time
 
 _RELATIVE = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)([smhd])")
 _UNITS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
@@ -22,7 +22,10 @@ def parse_when(text: str, option: str, now_us: int) -> int:
     if text == "now":
         return now_us
     if (relative := _RELATIVE.fullmatch(text)) is not None:
-        return now_us - int(float(relative[1]) * _UNITS_US[relative[2]])
+        then_us = now_us - int(float(relative[1]) * _UNITS_US[relative[2]])
+        if then_us < 0:
+            raise CliError(Exit.USAGE, f"{option} {text}: is before the year {FIRST_YEAR}")
+        return then_us
     try:
         return parse_time(text)
     except ValueError as error:

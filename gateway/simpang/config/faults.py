@@ -58,25 +58,33 @@ def words(error: ErrorDetails) -> tuple[str, str]:
             near = nearest(str(given), known)
             choices = " or ".join(f'"{choice}"' for choice in sorted(known))
             return (
-                f"{given!r} is not one of the choices",
+                f"{shown(given)} is not one of the choices",
                 f'did you mean "{near}"?' if near else f"write {choices}",
             )
+        case "string_pattern_mismatch" if str(location[-1]).endswith("_file"):
+            # Who writes the password itself here must not find it on the page.
+            return "this is no name of a file", f"it must be: {description(location)}"
         case "string_pattern_mismatch":
-            return f"{given!r} will not do", f"it must be: {description(location) or context['pattern']}"
+            return f"{shown(given)} will not do", f"it must be: {description(location) or context['pattern']}"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
-            return f"{given!r} is out of range", _range(error)
+            return f"{shown(given)} is out of range", _range(error)
         case "bool_type":
-            return f"{given!r} is not true or false", "write true or false, without quotes"
+            return f"{shown(given)} is not true or false", "write true or false, without quotes"
         case "float_type" | "int_type" | "int_from_float":
-            return f"{given!r} is not a number", "write a number without quotes"
+            return f"{shown(given)} is not a number", "write a number without quotes"
         case "string_type":
-            return f"{given!r} is not text", f'write "{given}"'
+            return f"{shown(given)} is not text", f'write "{given}"'
         case "tuple_type" | "list_type":
-            return f"{given!r} is not a list", 'write ["...", "..."]'
+            return f"{shown(given)} is not a list", 'write ["...", "..."]'
         case "model_type" | "model_attributes_type" | "dict_type":
             return "is not a table", f"begin it with [{name(location)}] on a line of its own"
         case _:
             return error["msg"], f"it must be: {description(location)}"
+
+
+def shown(given: object) -> str:
+    """What somebody wrote, for a message that others read: a user and password before an @ are left out."""
+    return repr(f"...@{given.rpartition('@')[2]}" if isinstance(given, str) and "@" in given else given)
 
 
 def name(location: Location) -> str:

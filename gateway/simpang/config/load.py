@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from simpang.config.faults import ConfigFaults, Fault, fault, words
+from simpang.config.faults import ConfigFaults, Fault, fault, shown, words
 from simpang.config.lines import Location, key_lines, line_of
 from simpang.config.model import Camera, Config
 from simpang.config.values import nearest
@@ -154,7 +154,7 @@ def _rtsp_problem(url: str) -> str | None:
 
 def _address_problem(address: str) -> str | None:
     if "/" in address or "@" in address or any(character <= " " for character in address):
-        return f"{address!r} is not a host or host:port"
+        return f"{shown(address)} is not a host or host:port"
     try:
         parts = urlsplit(f"//{address}")
         port = parts.port

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from simpang.config.values import (
     Listen,
     Size,
+    ValueFault,
     Window,
     make_id,
     parse_bytes,
@@ -31,7 +32,25 @@ Amount = Annotated[Size, BeforeValidator(parse_size)]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 # Below, a store that hears nothing for 20 s drops the upload before its next 16 kB are due.
 LEAST_CEILING_BPS = 64_000
-Bps = Annotated[int, BeforeValidator(parse_rate), Field(ge=LEAST_CEILING_BPS)]
+
+
+def _ceiling(rate_bps: int) -> int:
+    if rate_bps < LEAST_CEILING_BPS:
+        raise ValueFault("is so slow that stores give an upload up", 'write "64 kbit/s" or more')
+    return rate_bps
+
+
+def _endpoint(url: str) -> str:
+    try:
+        exists = urlsplit(url).port != 0
+    except ValueError:
+        exists = False
+    if not exists:
+        raise ValueFault("names a port that does not exist", "use a port from 1 to 65535")
+    return url
+
+
+Bps = Annotated[int, BeforeValidator(parse_rate), AfterValidator(_ceiling)]
 ListenOn = Annotated[Listen, BeforeValidator(parse_listen)]
 Hours = Annotated[Window, BeforeValidator(parse_window)]
 # A name in a secrets folder: no path that could lead out of it.
@@ -133,7 +152,9 @@ class Camera(Section):
 
 
 class Store(Section):
-    endpoint: str = Field(pattern=r"^https?://[^/@\s]+/?$", description="the S3 service, https://HOST[:PORT]")
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+        pattern=r"^https?://[^/@?#\s]+/?$", description="the S3 service, https://HOST[:PORT]"
+    )
     bucket: str = Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]+$")
     prefix: str = Field(default="", max_length=256, description="before every object name")
     access_key_file: SecretName = Field(description="name of a file in a secrets folder, mode 0600")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from simpang.jobs.model import Job, JobRefused, JobRequest, JobState
 from simpang.jobs.reports import Reports
 from simpang.jobs.uplink import Site, Uplink
 from simpang.state.database import State
-from simpang.store.s3 import S3Store, StoreAddress
+from simpang.store.s3 import S3Store, StoreAddress, trusting
 from simpang.store.sigv4 import StoreKeys
 from simpang.supervise import Supervisor
 from simpang_buffer.index.index import Index
@@ -141,7 +140,7 @@ class Jobs:
         return await self._store.get(job_id)
 
     def open_store(self, central: Central) -> S3Store:
-        """The centre's store, paced by the uplink's ceiling. Raises SecretFault, OSError for its files."""
+        """The centre's store, paced by the ceiling. Raises SecretFault, StoreRefused for its files."""
         settings = central.store
         assert settings is not None
         keys = StoreKeys(
@@ -151,7 +150,7 @@ class Jobs:
         )
         tls = None
         if central.ca_file is not None:
-            tls = ssl.create_default_context(cafile=str(self._files / central.ca_file))
+            tls = trusting(self._files / central.ca_file)
         address = StoreAddress(settings.endpoint.rstrip("/"), settings.bucket, settings.prefix)
         return S3Store(address, keys, pace=self._ceiling.take, tls=tls)
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -235,6 +236,17 @@ class S3Store:
             return abs((told - self._now()).total_seconds())
         except (ValueError, TypeError):  # TypeError: it names no zone
             return 0.0
+
+
+def trusting(ca_file: Path) -> ssl.SSLContext:
+    """TLS that trusts the authorities in that file. Blocking for its read. Raises StoreRefused."""
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except OSError as error:
+        why = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
+        raise StoreRefused(
+            f"ca_file {ca_file} cannot be used: {why}; its name is relative to simpang.toml's folder"
+        ) from error
 
 
 def _verify_code(error: Exception) -> int | None:
