@@ -40,7 +40,7 @@ from simpang_onvif.discovery import Discovery
 from simpang_onvif.uri_policy import UriPolicy
 
 # A recorder process carries so many cameras with room to spare; larger sites get one process per core.
-CAMERAS_PER_PROCESS = 8
+CAMERAS_PER_PROCESS = 16
 
 
 @dataclass(frozen=True)

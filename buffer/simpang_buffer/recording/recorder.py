@@ -143,7 +143,7 @@ class Recorder:
         self._told_useless = False
         reason: GapReason | None = None
         try:
-            await around.tick.work(lambda: self._pump(session, intake), lambda: self.broadcast.watched)
+            await around.tick.work(lambda: self._pump(session, intake), lambda: self._is_urgent(session))
         except StreamError as error:
             reason = error.gap
             raise
@@ -154,6 +154,11 @@ class Recorder:
             for picture in intake.flush():
                 self._run.take(picture, self._arrivals.at(around.now_us(), around.monotonic()))
             self._finish_run(reason or self._cancelled_for)
+
+    def _is_urgent(self, session: Session) -> bool:
+        """Somebody watches; or more has come than was read; or what has no room in the socket would be lost:
+        a key frame of 300 kB outgrows a UDP socket's usual 208 kB, where TCP just waits."""
+        return self.broadcast.watched or self._spec.source.transport == "udp" or not session.drained
 
     def _begin_run(self, intake: Intake) -> None:
         around = self._around
