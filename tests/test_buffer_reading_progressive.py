@@ -225,4 +225,9 @@ async def test_a_file_that_goes_or_changes_while_it_is_read_is_told(index: Index
     await asyncio.to_thread(second.write_bytes, second.with_suffix(".away").read_bytes()[:-3000])
     with pytest.raises(Altered, match="buffer check"):
         await content(mp4)
+    whole = second.with_suffix(".away").read_bytes()
+    for box in (b"tfdt", b"traf"):
+        await asyncio.to_thread(second.write_bytes, whole.replace(box, b"free"))
+        with pytest.raises(Altered, match="buffer check"):
+            await content(mp4)
     assert first.exists()

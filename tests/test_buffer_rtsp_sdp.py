@@ -101,6 +101,14 @@ def test_written_description_is_read_back() -> None:
     assert parse_sdp(build_sdp(offered, address="127.0.0.1", session_id=3)) == offered
 
 
+def test_a_number_too_long_to_be_read_costs_its_track_alone() -> None:
+    endless = b"m=video 0 RTP/AVP " + b"9" * 5000 + b"\n"
+
+    sdp = parse_sdp(endless + b"m=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\n")
+
+    assert [track.payload_type for track in sdp.tracks] == [96]
+
+
 PIECE = st.sampled_from(
     [b"m=video 0 RTP/AVP 96", b"m=audio 0 RTP/AVP ", b"a=rtpmap:", b"a=fmtp:", b"a=control:", b"\n", b"\xb2",
      b"96 ", b"H264/", b"90000", b"/2", b";", b"=", b"m=", b"\0"]

@@ -17,7 +17,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 
-from simpang_buffer.media.boxes import parse_moof, read_moof
+from simpang_buffer.media.boxes import TrackFragment, parse_moof, read_moof
 from simpang_buffer.media.fmp4 import AUDIO_TRACK, VIDEO_TRACK
 from simpang_buffer.media.seal import BadBox
 from simpang_buffer.model import VIDEO_TIMESCALE, FragmentFlags
@@ -109,7 +109,7 @@ class ProgressiveMp4:
         if self._zero is None:
             first = self._part.pieces[0]
             with _open(first.path) as file:
-                times = {track.track_id: track.decode_time for track in parse_moof(_moof(file, first))}
+                times = {track.track_id: track.decode_time for track in _moof(file, first)[1]}
             video, rate = times[VIDEO_TRACK], self._part.audio_timescale or VIDEO_TIMESCALE
             sound = times.get(AUDIO_TRACK)
             if sound is not None and sound * VIDEO_TIMESCALE < video * rate:
@@ -151,8 +151,9 @@ def _references(pieces: Sequence[Piece]) -> list[Reference]:
 
 def _read_piece(file: BinaryIO, piece: Piece, start: int, end: int, zeros: Mapping[int, int]) -> bytes:
     """Bytes [start, end) of a fragment, its times counted from `zeros`."""
-    moof = bytearray(_moof(file, piece))
-    for track in parse_moof(bytes(moof)):
+    recorded, tracks = _moof(file, piece)
+    moof = bytearray(recorded)
+    for track in tracks:
         time = max(track.decode_time - zeros.get(track.track_id, 0), 0)
         moof[track.time_offset : track.time_offset + track.time_bytes] = time.to_bytes(
             track.time_bytes, "big"
@@ -167,13 +168,18 @@ def _read_piece(file: BinaryIO, piece: Piece, start: int, end: int, zeros: Mappi
     return block
 
 
-def _moof(file: BinaryIO, piece: Piece) -> bytes:
+def _moof(file: BinaryIO, piece: Piece) -> tuple[bytes, tuple[TrackFragment, ...]]:
+    """A fragment's moof, and what it says; video is in it."""
     try:
-        return read_moof(file, piece.fragment.offset)
+        moof = read_moof(file, piece.fragment.offset)
+        tracks = parse_moof(moof)
+        if not any(track.track_id == VIDEO_TRACK for track in tracks):
+            raise BadBox("fragment without video")
     except BadBox as error:
         raise Altered(
             f"{piece.path} does not hold what its table says ({error}); `simpang buffer check` tells more"
         ) from error
+    return moof, tracks
 
 
 def _open(path: Path) -> BinaryIO:

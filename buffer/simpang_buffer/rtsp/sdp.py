@@ -114,7 +114,9 @@ def _track(section: Sequence[str]) -> Track | str:
     words = section[0][2:].split()
     kind = words[0].lower() if words else ""
     # "m=video 0 RTP/AVP 96"; TP-LINK sends "m=application/TP-LINK 0 RTP/AVP smart/1/90000".
-    types = [int(word) for word in words[3:] if word.isascii() and word.isdigit() and int(word) < 128]
+    # Python refuses to read numbers of thousands of digits.
+    numbers = [int(word) for word in words[3:] if word.isascii() and word.isdigit() and len(word) < 9]
+    types = [number for number in numbers if number < 128]
     if kind not in _KINDS or not types:
         return f"a track of an unknown kind ({_clean(section[0][2:])})"
     if "SAVP" in words[2].upper():
