@@ -152,7 +152,7 @@ async def files_of(folder: Path, names: list[str]) -> dict[str, list[tuple[Segme
 
 
 async def test_a_killed_recorder_costs_a_second_and_its_files_are_adopted(tmp_path: Path) -> None:
-    # A camera each: gst-rtsp-server aborts now and then where two set up one shared stream at the same moment.
+    # A camera each: gst-rtsp-server now and then aborts where two set up one shared stream at once.
     async with gst_camera(gop=10) as one, gst_camera(gop=10) as two, site(tmp_path) as here:
         here.pool.want([spec("one", one), spec("two", two)])
         await eventually(lambda: here.written("one") > 50 and here.written("two") > 50)
