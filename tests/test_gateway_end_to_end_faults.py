@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from kills import farm, kill
+from kills import kill
 from product import SIMPANG, Product, camera, micros, now_us, product, toml, until
+from served_camera import served_camera
+from stage import stage
 
 pytest_plugins = ("own_network",)
 pytestmark = pytest.mark.usefixtures("own_network")
 
-# Nine seconds of the farm's camera are 4 MB.
+# Ten seconds of the camera are 3 MB.
 DISK_BYTES = 72 << 20
 OTHER_PAGE = ("127.0.0.1", 8090)
 
@@ -45,8 +47,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_disk_filled_by_others_is_told_and_recording_goes_on_by_evicting(
     lonely: Product, small_disk: Path
 ) -> None:
-    with farm(1) as port, product(small_disk.parent) as gateway:
-        gateway.configure(toml(camera("c0", f"rtsp://127.0.0.1:{port}/0"), min_free="24 MB"))
+    with stage() as there, product(small_disk.parent) as gateway:
+        gateway.configure(toml(camera("c0", there.enter(served_camera()).url()), min_free="24 MB"))
         gateway.start()
         # A recorder that died leaves a file that ends there: one to evict, without waiting for it to be full.
         gateway.wait_footage("c0", 4)
@@ -58,12 +60,11 @@ def test_disk_filled_by_others_is_told_and_recording_goes_on_by_evicting(
         progress = Progress(gateway)
         until(lambda: "disk-low" in gateway.health(), 20, lambda: f"health is silent: {gateway.health()}")
         until(
-            lambda: progress.look() > 6,
+            lambda: progress.look() > 5,
             40,
             lambda: f"{progress.seconds} s were recorded:\n{gateway.log[-4000:]}",
         )
         item = gateway.health()["disk-low"][0]
-        checked = gateway.check("--deep")
         found = gateway.coverage("c0", first_us, now_us())
         (small_disk / "other").unlink()
         until(lambda: "disk-low" not in gateway.health(), 20, lambda: "it stays though the disk is free")
@@ -73,7 +74,7 @@ def test_disk_filled_by_others_is_told_and_recording_goes_on_by_evicting(
 
     assert str(gateway.data) in item["cause"]["en"] + item["remedy"]["en"], item
     assert item["severity"] == "critical"
-    assert (checked.returncode, status, after.returncode) == (0, 0, 0), checked.stdout + after.stdout
+    assert (status, after.returncode) == (0, 0), after.stdout
     assert micros(found["spans"][0]["start"]) > first_us, "nothing was evicted"
     assert found["gaps"][0]["reason"] == "evicted"
     assert {gap["reason"] for gap in found["gaps"][1:]} <= {"restart", "disk-full", "evicted"}

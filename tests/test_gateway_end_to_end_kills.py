@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kills import Loss, Victim, farm, kill
+from kills import Loss, Victim, kill
 from product import Product, camera, product, toml, until
+from served_camera import served_camera
+from stage import stage
 
 pytest_plugins = ("own_network",)
 pytestmark = pytest.mark.usefixtures("own_network")
@@ -31,8 +33,8 @@ def test_after_a_kill_it_records_again_within_5_s_and_loses_no_more_than_flush_s
 ) -> None:
     victims: list[Victim] = ["recorder", "daemon"]
     losses: list[Loss] = []
-    with farm(len(CAMERAS)) as port:
-        text = "".join(camera(one, f"rtsp://127.0.0.1:{port}/{number}") for number, one in enumerate(CAMERAS))
+    with stage() as there:
+        text = "".join(camera(one, there.enter(served_camera()).url()) for one in CAMERAS)
         gateway.configure(toml(text, flush_s=FLUSH_S))
         gateway.start()
         gateway.wait_recording()

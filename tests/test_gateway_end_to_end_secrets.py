@@ -113,7 +113,7 @@ def test_no_secret_is_in_any_log_answer_database_or_process_list(tmp_path: Path)
     assert any("url" in name for name in canaries.found(gateway.config.read_bytes()))
     assert canaries.found(tokens.encode())
     assert b" DEBUG " in places["log"]
-    assert b'"level": "debug"' in places["log"]
+    assert b'"level": "warning"' in places["log"]
     assert where(canaries, places) == {}
 
 

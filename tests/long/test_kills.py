@@ -42,7 +42,7 @@ def test_fifty_kills_under_eight_streams_cost_seconds_and_break_nothing(
             with capsys.disabled():
                 print(f"\n{number:2} {_line(victim, losses[-1])}", end="", flush=True)
                 if checked.returncode:
-                    print(f"\n{checked.stdout}")
+                    print(f"\n{checked.stdout}{checked.stderr}")
         status, _ = gateway.stop()
         after = gateway.check("--deep")
 
