@@ -172,3 +172,14 @@ async def test_refusals_are_kept_for_a_day_and_forgotten_when_one_is_accepted(st
     await known.note_accepted("a")
     assert await known.refused("a", NOW_US) == []
     assert await known.refused("b", NOW_US) == [NOW_US - 4]
+
+
+async def test_only_we_may_read_it(tmp_path: Path) -> None:
+    async with open_state(tmp_path / "state.db") as state:
+        await state.connection.execute("select 1")
+
+        assert {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {
+            "state.db": 0,
+            "state.db-wal": 0,
+            "state.db-shm": 0,
+        }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -11,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media_files import decode_errors, probe
+from simpang.web import footage
 from simpang.web.ranges import ByteRange, Unsatisfiable, parse_range
 from simpang.web.times import format_time, parse_time
 from simpang_buffer.model import GapReason, StreamKey, segment_path
+from simpang_buffer.reading.clips import Clip, clips
 from web_site import camera, now_us, open_site, record, stream
 
 KEY = StreamKey("utara", "main")
@@ -264,3 +268,37 @@ def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
 def test_times_with_offsets_mean_what_they_say() -> None:
     utc = parse_time("2026-11-24T02:00:00Z")
     assert parse_time("2026-11-24T09:00:00+07:00") == parse_time("2026-11-24T09:00:00 07:00") == utc
+
+
+async def test_readers_of_whole_days_are_bounded_however_slow(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site, site.client() as client:
+        site.roster.told = [camera()]
+        await record(site.gateway.index, KEY, now_us() - 60 * SECOND, frames=60)
+        day = query(now_us() - 86_000 * SECOND, now_us())
+        here, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+        footage.clips = slowly(here, go_on)  # type: ignore[assignment]  # each reader stops in the middle
+        try:
+            slow = [asyncio.ensure_future(client.get(CLIP, params=day)) for _ in range(3)]
+            for _ in slow:
+                await asyncio.wait_for(here.acquire(), 5)
+            async with client.get(CLIP, params=day) as response:
+                refused = (response.status, (await response.json())["code"])
+        finally:
+            footage.clips = clips
+            go_on.set()
+        served = [response.status for response in await asyncio.gather(*slow)]
+        async with client.get(CLIP, params=day) as response:
+            served.append(response.status)
+
+    assert refused == (503, "busy")
+    assert served == [200] * 4
+
+
+def slowly(here: asyncio.Semaphore, go_on: asyncio.Event) -> Callable[..., Awaitable[Clip]]:
+    async def read(*asked: Any, **more: Any) -> Clip:
+        here.release()
+        await go_on.wait()
+        return await clips(*asked, **more)
+
+    return read

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from importlib import resources
@@ -59,6 +60,7 @@ class State:
 @contextlib.asynccontextmanager
 async def open_state(path: Path, *, schemas: Sequence[Traversable] | None = None) -> AsyncIterator[State]:
     """Opens (and where it is new, makes) state.db. Raises StateError."""
+    await asyncio.to_thread(_make_private, path)
     try:
         connection = await aiosqlite.connect(path, isolation_level=None)
     except sqlite3.OperationalError as error:
@@ -74,6 +76,13 @@ async def open_state(path: Path, *, schemas: Sequence[Traversable] | None = None
         yield State(connection)
     finally:
         await connection.close()
+
+
+def _make_private(path: Path) -> None:
+    """Some cameras want their password in the stream address, which is kept here. SQLite gives its other
+    files the mode of this one."""
+    with contextlib.suppress(OSError):  # which opening it says better
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 async def _prepare(connection: aiosqlite.Connection, path: Path, schemas: Sequence[Traversable]) -> None:

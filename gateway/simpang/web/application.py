@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from simpang.web import live, openapi, page, snapshot
+from simpang.web import footage, live, openapi, page, snapshot
 from simpang.web.context import GATEWAY
 from simpang.web.guards import add_headers, guards, require
 from simpang.web.problems import problems_middleware
@@ -28,6 +28,7 @@ def make_app(gateway: Gateway) -> web.Application:
     )
     app[GATEWAY] = gateway
     app[live.SOCKETS] = set()
+    app[footage.READERS] = footage.Readers()
     app[openapi.DOCUMENT] = openapi.document(ROUTES, gateway.version)
     app[page.PAGE] = page.Page.load()
     for route in ROUTES:

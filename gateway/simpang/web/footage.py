@@ -5,8 +5,9 @@ reader.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
@@ -27,6 +28,32 @@ from simpang_buffer.reading.progressive import ProgressiveMp4
 MOST_COVERAGE_S = 32 * 86_400
 # A day in one file: what a person may carry away, and what bounds the list of fragments in memory.
 MOST_CLIP_S = 86_400
+# A day's fragments take 50 MB while they are read; this is for all readers together.
+MOST_READ_S = 3 * MOST_CLIP_S
+
+
+class Readers:
+    """How much footage is being read at this moment, however slowly."""
+
+    def __init__(self) -> None:
+        self._read_us = 0
+
+    @contextlib.contextmanager
+    def reading(self, asked: Range) -> Iterator[None]:
+        """Raises Problem busy where it would be too much."""
+        length_us = asked.end_us - asked.start_us
+        if self._read_us + length_us > MOST_READ_S * 1_000_000:
+            raise Problem(
+                "busy", "Too much footage is read at once; ask for less.", headers={"Retry-After": "10"}
+            )
+        self._read_us += length_us
+        try:
+            yield
+        finally:
+            self._read_us -= length_us
+
+
+READERS: web.AppKey[Readers] = web.AppKey("readers", Readers)
 
 
 async def get_coverage(request: web.Request) -> web.Response:
@@ -56,6 +83,11 @@ async def get_coverage(request: web.Request) -> web.Response:
 async def get_clip(request: web.Request) -> web.StreamResponse:
     """The first part of what was recorded in the range; Simpang-Next says where the next one starts."""
     key, asked = stream_of(request), range_of(request, MOST_CLIP_S)
+    with request.app[READERS].reading(asked):
+        return await _send_clip(request, key, asked)
+
+
+async def _send_clip(request: web.Request, key: StreamKey, asked: Range) -> web.StreamResponse:
     clip = await _clip(request, key, asked)
     # A start that is a part's own (Simpang-Next of the one before) means that part, even where the one before
     # overlaps it by a frame.
@@ -82,13 +114,14 @@ async def get_clip(request: web.Request) -> web.StreamResponse:
 async def get_playlist(request: web.Request) -> web.Response:
     """HLS v7 over byte ranges of clip.mp4, one address per part."""
     key, asked = stream_of(request), range_of(request, MOST_CLIP_S)
-    clip = await _clip(request, key, asked)
 
     def uri(part: Part) -> str:
         query = {"start": format_time(part.start_us), "end": format_time(part.end_us)}
         return f"clip.mp4?{urlencode(query)}"
 
-    text = await asyncio.to_thread(playlist, clip, uri)
+    with request.app[READERS].reading(asked):
+        clip = await _clip(request, key, asked)
+        text = await asyncio.to_thread(playlist, clip, uri)
     return web.Response(body=text.encode(), content_type="application/vnd.apple.mpegurl")
 
 
