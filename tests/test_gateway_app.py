@@ -349,5 +349,5 @@ async def test_gap_of_a_power_cut_is_told_from_a_restart(tmp_path: Path) -> None
 
 
 def test_larger_sites_get_more_recorders_but_never_more_than_cores() -> None:
-    assert [recorder_processes(cameras, 4) for cameras in (0, 1, 8, 9, 16, 64)] == [1, 1, 1, 2, 2, 4]
+    assert [recorder_processes(cameras, 4) for cameras in (0, 1, 16, 17, 32, 64)] == [1, 1, 1, 2, 2, 4]
     assert recorder_processes(64, 1) == 1
