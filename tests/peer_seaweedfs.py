@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 import socket
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from simpang.store.sigv4 import EMPTY_SHA256, StoreKeys, sign
+from simpang.store.sigv4 import StoreKeys, sign
 
 WEED = Path(__file__).parent.parent / ".peers" / "seaweedfs" / "bin" / "weed"
 ACCESS_KEY = "simpang-access"
@@ -45,12 +46,14 @@ def seaweedfs(folder: Path, bucket: str = "cctv") -> Iterator[SeaweedFs]:
             [str(WEED), "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
              f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}",
              "-s3", f"-s3.port={s3}", f"-s3.config={config}", "-s3.autoCreateBucket=true",
-             "-master.volumeSizeLimitMB=64", "-volume.max=20", "-master.telemetry=false"],
+             "-master.volumeSizeLimitMB=64", "-volume.max=100", "-master.telemetry=false"],
             stdout=log, stderr=log, cwd=folder,
         )  # fmt: skip
     try:
         store = SeaweedFs(f"http://127.0.0.1:{s3}", bucket)
-        _make_bucket(store, process)
+        _put(store, process, f"/{bucket}", b"")
+        # A bucket is no proof: on a busy machine it takes the volumes half a minute to take anything.
+        _put(store, process, f"/{bucket}/ready", b"yes")
         yield store
     finally:
         # It takes ten seconds to leave politely, and nothing of it is kept.
@@ -59,15 +62,15 @@ def seaweedfs(folder: Path, bucket: str = "cctv") -> Iterator[SeaweedFs]:
         shutil.rmtree(data, ignore_errors=True)
 
 
-def _make_bucket(store: SeaweedFs, process: subprocess.Popen[bytes]) -> None:
+def _put(store: SeaweedFs, process: subprocess.Popen[bytes], path: str, body: bytes) -> None:
+    """Makes the bucket or the object, as soon as the store can."""
     host = store.endpoint.removeprefix("http://")
+    digest = hashlib.sha256(body).hexdigest()
     deadline = time.monotonic() + 60
     while True:
-        headers = sign(
-            StoreKeys(ACCESS_KEY, SECRET_KEY), "PUT", host, f"/{store.bucket}", {}, {}, EMPTY_SHA256,
-            datetime.now(UTC),
-        )  # fmt: skip
-        asked = urllib.request.Request(f"{store.endpoint}/{store.bucket}", method="PUT", headers=headers)
+        keys = StoreKeys(ACCESS_KEY, SECRET_KEY)
+        headers = sign(keys, "PUT", host, path, {}, {}, digest, datetime.now(UTC))
+        asked = urllib.request.Request(f"{store.endpoint}{path}", body, headers=headers, method="PUT")
         try:
             with urllib.request.urlopen(asked, timeout=5):
                 return

@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from nasty_onvif import NastyCamera, serving, silent, stream_uri, witness
-from peer_gst import gst_camera
 from product import Product, camera, micros, now_us, product, toml, until
 from scripted_camera import Step, Talk, scripted_camera
+from served_camera import served_camera
+from simpang_buffer.rtsp.auth import ServerAuth
 from simpang_buffer.rtsp.message import Request
 from simpang_onvif.errors import Reason
 from stage import stage
@@ -58,7 +59,7 @@ class Crowd:
 def crowd(own_network: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
     with product(tmp_path_factory.mktemp("e2e")) as gateway, stage() as there:
         port, visitors = there.enter(witness(ELSEWHERE))
-        good = there.enter(gst_camera("h264", user="viewer", password="lihat", host="127.0.3.1"))
+        good = there.enter(served_camera(auth=ServerAuth({"viewer": "lihat"})))
         bad: dict[str, Bad] = {}
         wrong = Refusing()
         for name, (connected, steps, reason) in rtsp_faults(port).items():
@@ -79,7 +80,7 @@ def crowd(own_network: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         locked = NastyCamera(host="127.0.3.9", password="another")
         there.enter(serving(locked))
         told = [camera(name, more=one.more) for name, one in bad.items()]
-        told.append(camera("good", good.url, more='user = "viewer"\npassword_file = "good"'))
+        told.append(camera("good", good.url(), more='user = "viewer"\npassword_file = "good"'))
         told.append(camera("wrong-rtsp", f"rtsp://127.0.0.1:{refusing.port}/live", more=SIGN_IN))
         told.append(camera("wrong-onvif", more=f'address = "{locked.address}"\n{SIGN_IN}'))
         gateway.configure(toml("".join(told)), {"p": "pass & <word>", "good": "lihat"})

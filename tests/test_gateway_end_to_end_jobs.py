@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from media_files import decode_errors, probe
-from peer_gst import gst_camera
 from peer_seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFs, seaweedfs
 from product import Product, camera, now_us, product, rfc3339, toml, until
+from served_camera import served_camera
 from simpang.store.sigv4 import EMPTY_SHA256, StoreKeys, sign
 from stage import stage
 
@@ -51,13 +51,13 @@ class Sending:
 
 @pytest.fixture(scope="module")
 def sending(own_network: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sending]:
-    """A camera of 15 pictures and some 600 kbit in a second, and an uplink that is hardly faster."""
+    """A camera of 15 pictures and some 500 kbit in a second, and an uplink that is hardly faster."""
     folder = tmp_path_factory.mktemp("e2e")
     with product(folder) as gateway, stage() as there, seaweedfs(tmp_path_factory.mktemp("weed")) as store:
-        peer = there.enter(gst_camera("h264", fps=FPS, gop=FPS, kbps=500))
+        peer = there.enter(served_camera(fps=FPS, width=320, height=240, noise=4000))
         central = CENTRAL.format(endpoint=store.endpoint, bucket=store.bucket)
         gateway.configure(
-            toml(camera("utara", peer.url) + central),
+            toml(camera("utara", peer.url()) + central),
             {"s3-access": ACCESS_KEY, "s3-secret": SECRET_KEY},
         )
         gateway.start()
