@@ -25,7 +25,7 @@ async def refused_try(sign_ins: SignIns) -> bool:
     """Whether a password was sent, to be refused."""
     tried = False
     with pytest.raises(AuthRefused):
-        async with sign_ins.trying("10.0.0.1", CREDENTIALS):
+        async with sign_ins.trying(("10.0.0.1", 554), CREDENTIALS):
             tried = True
             raise AuthRefused("refused", tried=True)
     return tried
@@ -61,28 +61,31 @@ async def test_a_new_password_is_tried_at_once() -> None:
     sign_ins = SignIns(monotonic=Clock())
     await refused_try(sign_ins)
 
-    async with sign_ins.trying("10.0.0.1", Credentials("user", "right")):
+    async with sign_ins.trying(("10.0.0.1", 554), Credentials("user", "right")):
         accepted = True
 
     assert accepted
-    assert sign_ins.wait_s("10.0.0.1", Credentials("user", "right")) == 0
+    assert sign_ins.wait_s(("10.0.0.1", 554), Credentials("user", "right")) == 0
 
 
 async def test_other_cameras_do_not_wait_for_a_refused_one() -> None:
     sign_ins = SignIns(monotonic=Clock())
     await refused_try(sign_ins)
 
-    assert sign_ins.wait_s("10.0.0.2", CREDENTIALS) == 0
+    assert sign_ins.wait_s(("10.0.0.1", 554), CREDENTIALS) > 0
+    assert sign_ins.wait_s(("10.0.0.2", 554), CREDENTIALS) == 0
+    # As a router forwards it.
+    assert sign_ins.wait_s(("10.0.0.1", 8554), CREDENTIALS) == 0
 
 
 async def test_a_camera_that_is_away_does_not_count_as_a_refusal() -> None:
     sign_ins = SignIns(monotonic=Clock())
 
     with pytest.raises(Unreachable):
-        async with sign_ins.trying("10.0.0.1", CREDENTIALS):
+        async with sign_ins.trying(("10.0.0.1", 554), CREDENTIALS):
             raise Unreachable("no route")
 
-    assert sign_ins.wait_s("10.0.0.1", CREDENTIALS) == 0
+    assert sign_ins.wait_s(("10.0.0.1", 554), CREDENTIALS) == 0
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ class Recorder:
         self._cancelled_for = GapReason.RESTART
         self._tell_state("connecting", None, "connecting")
         async with contextlib.AsyncExitStack() as stack:
-            async with around.sign_ins.trying(source.host, source.credentials):
+            async with around.sign_ins.trying((source.host, source.port), source.credentials):
                 session = await stack.enter_async_context(open_session(source, buffer=around.buffer))
             try:
                 async with asyncio.TaskGroup() as group:
@@ -242,7 +242,7 @@ class Recorder:
         wait_s = delay_s(error, failures)
         if isinstance(error, AuthRefused) and source.credentials is not None:
             # Zero where a session was refused that had been accepted: its camera forgot it, so sign in anew.
-            wait_s = around.sign_ins.wait_s(source.host, source.credentials) or 1.0
+            wait_s = around.sign_ins.wait_s((source.host, source.port), source.credentials) or 1.0
         state = "auth" if isinstance(error, AuthRefused) else "unreachable"
         self._tell_state(state, error.reason, error.detail, wait_s)
         return wait_s

@@ -7,10 +7,14 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from simpang_buffer.recording.retry import delay_s
 from simpang_buffer.rtsp.auth import Credentials
 from simpang_buffer.rtsp.errors import AuthRefused
+
+# Host and port: behind one router's address each forwarded port is another camera.
+Address: TypeAlias = tuple[str, int]
 
 
 @dataclass(slots=True)
@@ -26,11 +30,11 @@ class SignIns:
     """Of one process; all streams of a camera are recorded by the same one."""
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._accounts: dict[tuple[str, Credentials], _Account] = {}
+        self._accounts: dict[tuple[Address, Credentials], _Account] = {}
         self._monotonic = monotonic
 
     @contextlib.asynccontextmanager
-    async def trying(self, host: str, credentials: Credentials | None) -> AsyncIterator[None]:
+    async def trying(self, address: Address, credentials: Credentials | None) -> AsyncIterator[None]:
         """Around an attempt. Until the camera has accepted these credentials once, one attempt at a time.
 
         Raises AuthRefused without an attempt while a refusal forbids one. AuthRefused and success inside are
@@ -39,9 +43,9 @@ class SignIns:
         if credentials is None:
             yield
             return
-        account = self._accounts.setdefault((host, credentials), _Account())
+        account = self._accounts.setdefault((address, credentials), _Account())
         async with account.lock if not account.accepted else contextlib.nullcontext():
-            if self.wait_s(host, credentials) > 0:
+            if self.wait_s(address, credentials) > 0:
                 raise AuthRefused(account.words)
             try:
                 yield
@@ -53,7 +57,7 @@ class SignIns:
                 raise
             account.accepted, account.refused = True, 0
 
-    def wait_s(self, host: str, credentials: Credentials | None) -> float:
+    def wait_s(self, address: Address, credentials: Credentials | None) -> float:
         """How long these credentials may not be tried."""
-        account = self._accounts.get((host, credentials)) if credentials else None
+        account = self._accounts.get((address, credentials)) if credentials else None
         return max(account.not_before - self._monotonic(), 0.0) if account else 0.0
