@@ -67,6 +67,7 @@ lint: setup-test
 
 bench: setup-long
 	@$(BIN)/python tests/bench/recording.py $(ARGS)
+	@$(BIN)/python tests/bench/page.py
 
 # Rewrites the locks from pyproject.toml; needs `uv` on the PATH.
 lock:
