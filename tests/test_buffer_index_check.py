@@ -76,7 +76,7 @@ DAMAGE: dict[str, tuple[Damage, list[str], bool]] = {
     ),
     "totals wrong": (lambda index, run: database(index, "update stream set bytes = 1"), ["index"], True),
     "row and garbage": (
-        lambda index, run: database(index, f"insert into garbage values ('{run.rows[1].path}')"),
+        lambda index, run: database(index, f"insert into garbage (path) values ('{run.rows[1].path}')"),
         ["garbage"],
         True,
     ),

@@ -278,7 +278,7 @@ async def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 async def test_a_garbage_row_never_leads_out_of_the_media_folder(index: Index, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "index.db") as raw:
-        raw.execute("insert into garbage values ('../index.db')")
+        raw.execute("insert into garbage (path) values ('../index.db')")
     raw.close()
 
     with pytest.raises(ValueError, match="outside"):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 # 90 kHz: the RTP clock of every video payload format (RFC 3551 section 5).
 VIDEO_TIMESCALE = 90_000
+# The id of DATA/media; further media folders are numbered as they are first seen.
+FIRST_FOLDER = 1
 
 
 class GapReason(enum.StrEnum):
@@ -99,7 +101,8 @@ class RunHeader:
 
     anchor_us: UTC of decode time 0 of the run. camera_offset_us: the camera's clock minus ours, where known.
     previous_end: why the stream's run before this one ended. first_chunk: number in the run of the chunk that
-    starts this file.
+    starts this file. boot_id and anchor_boot_us: the gateway's boot and the time since it (CLOCK_BOOTTIME) at
+    decode time 0, by which a run of an unset clock is dated once the clock is right.
     """
 
     site: str
@@ -113,6 +116,8 @@ class RunHeader:
     camera_offset_us: int | None
     previous_end: GapReason | None
     first_chunk: int
+    boot_id: str | None = None
+    anchor_boot_us: int | None = None
 
     @property
     def key(self) -> StreamKey:
@@ -144,8 +149,9 @@ class Fragment:
 class Segment:
     """One media file that is closed or adopted: a row of the index.
 
-    path: relative to the media folder. seal: SHA-256 of its last seal. codec, width and height as in its
-    sample entry; parts are told apart by header_sha256, the SHA-256 of ftyp and moov.
+    path: relative to its media folder. seal: SHA-256 of its last seal. codec, width and height as in its
+    sample entry; parts are told apart by header_sha256, the SHA-256 of ftyp and moov. folder: id of the media
+    folder that the file lies in.
     """
 
     key: StreamKey
@@ -163,6 +169,7 @@ class Segment:
     height: int
     header_sha256: bytes
     seal: bytes
+    folder: int = FIRST_FOLDER
 
     @property
     def path(self) -> Path:

@@ -18,11 +18,11 @@ async def insert_segment(tx: Transaction, stream_id: int, segment: Segment) -> N
     added = await tx.run(
         """insert into segment select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
                   (select id from format where header_sha256 = ?),
-                  (select coalesce(max(ordinal), 0) + 1 from segment), ?
+                  (select coalesce(max(ordinal), 0) + 1 from segment), ?, ?
            where true on conflict (stream_id, start_us, run, seq) do nothing""",
         (stream_id, segment.start_us, segment.run, segment.seq, segment.end_us, segment.size_bytes,
          segment.fragments, segment.frames, segment.first_chunk, segment.chunks, segment.header_sha256,
-         segment.seal),
+         segment.seal, segment.folder),
     )  # fmt: skip
     if not added:
         return
@@ -50,7 +50,10 @@ async def condemn(tx: Transaction, segment: Segment, reason: GapReason) -> bool:
     )
     if (pinned and reason is not GapReason.DISK_ERROR) or not await forget(tx, stream_id, segment):
         return False
-    await tx.run("insert into garbage values (?) on conflict do nothing", (segment.path.as_posix(),))
+    await tx.run(
+        "insert into garbage values (?, ?) on conflict do nothing",
+        (segment.path.as_posix(), segment.folder),
+    )
     await _note_gone(tx, stream_id, segment.start_us, segment.end_us, reason)
     await _forget_old_runs(tx, stream_id)
     return True

@@ -14,7 +14,9 @@ import aiosqlite
 
 from simpang_buffer.index.errors import NewerSchema, ReadOnly, translate
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# The oldest schema whose program may go on with this one. Schema 1 knows no holds, and one media folder.
+READABLE_BY = 2
 
 Row: TypeAlias = tuple[Any, ...]
 Values: TypeAlias = Sequence[Any] | dict[str, Any]
@@ -126,15 +128,20 @@ async def _check_version(connection: aiosqlite.Connection, path: Path) -> None:
 
 
 async def _create(writer: aiosqlite.Connection) -> None:
-    if await _value(writer, "pragma user_version") >= SCHEMA_VERSION:
-        return
-    schema = resources.files("simpang_buffer.index").joinpath("schema.sql").read_text(encoding="utf-8")
-    # One script, so that a crash leaves either no table or all of them with their version.
-    await writer.executescript(
-        f"begin immediate;\n{schema}\n"
-        f"insert into meta values ('readable_by', '{SCHEMA_VERSION}');\n"
-        f"pragma user_version = {SCHEMA_VERSION};\ncommit;"
-    )
+    """Makes the tables at first, and brings older ones up to date, step by step."""
+    version = await _value(writer, "pragma user_version")
+    folder = resources.files("simpang_buffer.index")
+    steps = {SCHEMA_VERSION: folder.joinpath("schema.sql")}
+    if version:
+        numbers = range(version + 1, SCHEMA_VERSION + 1)
+        steps = {number: folder.joinpath("migrations", f"{number:04}.sql") for number in numbers}
+    for number, script in steps.items():
+        # One script, so that a crash leaves either no table or all of them with their version.
+        await writer.executescript(
+            f"begin immediate;\n{script.read_text(encoding='utf-8')}\n"
+            f"insert or replace into meta values ('readable_by', '{READABLE_BY}');\n"
+            f"pragma user_version = {number};\ncommit;"
+        )
 
 
 async def _value(connection: aiosqlite.Connection, sql: str) -> Any:

@@ -58,6 +58,10 @@ class Index:
         self._db = database
         self._ids: dict[StreamKey, int] = {}
 
+    def path_of(self, segment: Segment) -> Path:
+        """Where the segment's file lies, absolute as far as the media folder is."""
+        return self.media / segment.path
+
     # Streams and runs
 
     async def add_stream(self, key: StreamKey) -> int:
@@ -94,10 +98,10 @@ class Index:
             stream_id = await stream_id_of(tx, header.key)
             await tx.run(
                 """insert into run (stream_id, run, anchor_us, anchor_source, camera_offset_us, previous_end,
-                                    codec, width, height)
-                   values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing""",
+                                    codec, width, height, boot_id, anchor_boot_us)
+                   values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing""",
                 (stream_id, header.run, header.anchor_us, header.anchor_source, header.camera_offset_us,
-                 header.previous_end, header.codec, width, height),
+                 header.previous_end, header.codec, width, height, header.boot_id, header.anchor_boot_us),
             )  # fmt: skip
             await tx.run(
                 "update stream set next_run = max(next_run, ?) where id = ?", (header.run + 1, stream_id)

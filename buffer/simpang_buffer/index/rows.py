@@ -14,6 +14,7 @@ class Run:
     """One uninterrupted recording.
 
     start_us and end_us: of all segments ever added to it, None before the first; last_seq: -1 before it.
+    recorded_anchor_us: what its files say, where the clock was found wrong later and the rows were moved.
     """
 
     key: StreamKey
@@ -28,6 +29,15 @@ class Run:
     start_us: int | None
     end_us: int | None
     last_seq: int
+    boot_id: str | None = None
+    anchor_boot_us: int | None = None
+    recorded_anchor_us: int | None = None
+    drift_ppm: float | None = None
+
+    @property
+    def moved_us(self) -> int:
+        """What to add to a time in its files."""
+        return 0 if self.recorded_anchor_us is None else self.anchor_us - self.recorded_anchor_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +71,11 @@ class StreamTotals:
 
 SEGMENT_COLUMNS = (
     "s.run, s.seq, s.start_us, s.end_us, s.size_bytes, s.fragments, s.frames, s.first_chunk, s.chunks, "
-    "f.codec, f.width, f.height, f.header_sha256, s.seal"
+    "f.codec, f.width, f.height, f.header_sha256, s.seal, s.folder_id"
 )
 RUN_COLUMNS = (
     "run, anchor_us, anchor_source, camera_offset_us, previous_end, "
-    "codec, width, height, start_us, end_us, last_seq"
+    "codec, width, height, start_us, end_us, last_seq, boot_id, anchor_boot_us, recorded_anchor_us, drift_ppm"
 )
 
 

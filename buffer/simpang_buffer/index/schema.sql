@@ -20,6 +20,15 @@ create table stream (
     unique (camera, stream)
 );
 
+-- One row: a folder that media files lie in. 1 is the one beside this database; others are further disks.
+create table folder (
+    id     integer primary key check (id >= 1),
+    -- Also in the folder's `simpang-folder` file: a mount that is missing, or another disk, is not taken for it.
+    marker text    not null unique,
+    -- Where it was last seen; a relative path counts from the folder of this database.
+    path   text    not null
+);
+
 -- One row: one set of codec parameters (thousands of segments share one).
 create table format (
     id            integer primary key,
@@ -43,6 +52,11 @@ create table run (
     start_us         integer,                                 -- of its first segment ever added
     end_us           integer check (end_us >= start_us),      -- of its last
     last_seq         integer not null default -1,             -- of its last; -1: no segment was added yet
+    boot_id          text,                                    -- of the gateway, while it was recorded
+    anchor_boot_us   integer,                                 -- time since that boot at decode time 0
+    -- The clock was wrong: every time of this run was moved by anchor_us - recorded_anchor_us. Null: never.
+    recorded_anchor_us integer,
+    drift_ppm        real,                                    -- how much faster the camera's clock ran than ours
     primary key (stream_id, run)
 ) without rowid;
 
@@ -63,6 +77,7 @@ create table segment (
     -- Counts rows as they were added, over all streams: the order of eviction, whatever the clock said.
     ordinal     integer not null,
     seal        blob    not null check (length(seal) = 32),  -- of the last fragment
+    folder_id   integer not null default 1,                  -- a row of `folder`; not declared, as with run
     primary key (stream_id, start_us, run, seq)
 ) without rowid;
 
@@ -70,15 +85,24 @@ create unique index segment_ordinal on segment (ordinal);
 
 -- One row: a file to unlink. Delete = row to garbage, unlink, sync the folder, drop the row.
 create table garbage (
-    path text primary key                                    -- relative to media/
+    path      text    not null,                              -- relative to its folder
+    folder_id integer not null default 1,
+    primary key (path, folder_id)
 ) without rowid;
 
--- One row: a stretch that was recorded and is no more. Neighbours with no footage between them are one row.
+-- One row: a stretch that was recorded and is no more: the record of every deletion. Neighbours with no footage
+-- between them, of one rule and one person, are one row, so that years of eviction are not a million.
 create table gone (
     stream_id integer not null references stream (id),
     start_us  integer not null,
     reason    text    not null check (reason in ('evicted', 'deleted', 'disk-error')),
     end_us    integer not null check (end_us >= start_us),
+    bytes     integer not null default 0,                    -- of the files removed
+    segments  integer not null default 0,
+    first_at_us integer,                                     -- when the first of them was removed, by our clock
+    last_at_us  integer,
+    rule      text    not null default '',                   -- space quota age order person lost
+    who       text    not null default '',                   -- the person, where one asked
     -- Its columns stand first: SQLite 3.40's integrity check misreads such a table otherwise.
     primary key (stream_id, start_us, reason)
 ) without rowid;
@@ -91,6 +115,38 @@ create table pin (
     end_us    integer not null check (end_us > start_us),
     primary key (job, stream_id, start_us, end_us)
 ) without rowid;
+
+-- One row: a range that nobody evicts, because a person said so.
+create table hold (
+    id         integer primary key,
+    camera     text    not null,
+    stream     text,                                         -- null: all streams of the camera
+    start_us   integer not null,
+    end_us     integer not null check (end_us > start_us),
+    reason     text    not null check (length(reason) between 1 and 500),
+    case_ref   text    not null default '',                  -- holds of one case are released together
+    who        text    not null,                             -- who asked for it
+    legal      integer not null default 0 check (legal in (0, 1)),  -- 1: not bound by hold_max_percent
+    until_us   integer,                                      -- ends by itself then; null: until released
+    made_us    integer not null
+);
+
+create index hold_camera on hold (camera, start_us);
+
+-- One row: something that happened before a camera; its footage may be kept longer.
+create table event (
+    id         integer primary key,
+    camera     text    not null,
+    kind       text    not null check (kind in ('motion', 'line', 'area', 'tamper', 'video-loss', 'input', 'sound',
+                                                'object', 'other')),
+    start_us   integer not null,                             -- by the gateway's clock
+    end_us     integer check (end_us >= start_us),           -- null: goes on
+    camera_us  integer,                                      -- when it began by the camera's clock
+    source     text    not null default '',                  -- who says so: an ONVIF topic, a person, a program
+    words      text    not null default ''                   -- the source's own
+);
+
+create index event_camera on event (camera, start_us);
 
 -- One row: one fact about this database or the last run of the daemon (boot_id, stopped_clean, readable_by).
 create table meta (

@@ -3,7 +3,7 @@
 Each is a `uuid` box (14496-12 section 4.2), which every player skips.
 
     run     after `moov`: JSON {v, site, camera, stream, run, seq, codec, anchor_us, anchor_source,
-            camera_offset_us, previous_end, first_chunk}
+            camera_offset_us, previous_end, first_chunk[, boot_id, anchor_boot_us]}
     seal    after each `mdat`: wall_us u64, flags u32, SHA-256(previous seal's hash, moof, mdat);
             the first one's previous is SHA-256 of everything before it: ftyp, moov and the run box
     table   at the end of a closed file: version u32, count u32, entries, last seal's hash, CRC-32 of all
@@ -17,9 +17,9 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from simpang_buffer.model import AnchorSource, Fragment, FragmentFlags, GapReason, RunHeader
 
@@ -65,11 +65,15 @@ class Seal:
 
 def run_box(header: RunHeader) -> bytes:
     """The `uuid` box after `moov`. Deterministic: keys in a fixed order, no blanks."""
+    fields = {"v": _RUN_VERSION, "site": header.site, "camera": header.camera, "stream": header.stream}
+    fields |= run_fields(header)
+    return _uuid_box(RUN_UUID, json.dumps(fields, separators=(",", ":")).encode())
+
+
+def run_fields(header: RunHeader) -> dict[str, Any]:
+    """A run header as JSON, but for its camera and stream."""
     fields = {
-        "v": _RUN_VERSION,
         "site": header.site,
-        "camera": header.camera,
-        "stream": header.stream,
         "run": header.run,
         "seq": header.seq,
         "codec": header.codec,
@@ -79,17 +83,17 @@ def run_box(header: RunHeader) -> bytes:
         "previous_end": header.previous_end.value if header.previous_end else None,
         "first_chunk": header.first_chunk,
     }
-    return _uuid_box(RUN_UUID, json.dumps(fields, separators=(",", ":")).encode())
+    if header.boot_id is not None:
+        fields |= {"boot_id": header.boot_id, "anchor_boot_us": header.anchor_boot_us}
+    return fields
 
 
-def parse_run_box(payload: bytes) -> RunHeader:
-    """From what follows the UUID. Raises BadBox when it is not a run header of a version we know."""
+def run_header(fields: Mapping[str, Any]) -> RunHeader:
+    """From `run_fields`, with camera and stream. Raises BadBox for what is no run header."""
     try:
-        fields = json.loads(payload)
-        if fields["v"] != _RUN_VERSION:
-            raise BadBox(f"run header of version {fields['v']!r}")
         offset = fields["camera_offset_us"]
         previous_end = fields["previous_end"]
+        boot_id = fields.get("boot_id")
         return RunHeader(
             site=_id(fields["site"]),
             camera=_id(fields["camera"]),
@@ -102,11 +106,25 @@ def parse_run_box(payload: bytes) -> RunHeader:
             camera_offset_us=None if offset is None else _whole(offset),
             previous_end=None if previous_end is None else GapReason(previous_end),
             first_chunk=_whole(fields["first_chunk"]),
+            boot_id=None if boot_id is None else _text(boot_id)[:64],
+            anchor_boot_us=None if boot_id is None else _whole(fields["anchor_boot_us"]),
         )
     except BadBox:
         raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadBox(f"not a run header: {type(error).__name__}") from error
+
+
+def parse_run_box(payload: bytes) -> RunHeader:
+    """From what follows the UUID. Raises BadBox when it is not a run header of a version we know."""
+    try:
+        fields = json.loads(payload)
+        version = fields["v"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadBox(f"not a run header: {type(error).__name__}") from error
+    if version != _RUN_VERSION:
+        raise BadBox(f"run header of version {version!r}")
+    return run_header(fields)
 
 
 def first_digest(head: Buffer) -> bytes:

@@ -22,15 +22,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from simpang_buffer.model import (
-    AnchorSource,
-    Fragment,
-    FragmentFlags,
-    GapReason,
-    RunHeader,
-    Segment,
-    StreamKey,
-)
+from simpang_buffer.media import seal
+from simpang_buffer.media.seal import BadBox, run_fields
+from simpang_buffer.model import Fragment, FragmentFlags, RunHeader, Segment, StreamKey
+
+__all__ = [
+    "Message",
+    "ProtocolError",
+    "encode",
+    "fragment",
+    "fragment_fields",
+    "receive",
+    "run_fields",
+    "run_header",
+    "segment",
+    "segment_fields",
+]
 
 # The largest is one picture on its way to a viewer, and pictures are at most 8 MB.
 MAX_MESSAGE_BYTES = 16 << 20
@@ -95,38 +102,11 @@ def _parse(head: bytes, payload: bytes) -> Message:
 # The nouns, as JSON. The key travels in the message, so none of them repeats it.
 
 
-def run_fields(header: RunHeader) -> dict[str, Any]:
-    return {
-        "site": header.site,
-        "run": header.run,
-        "seq": header.seq,
-        "codec": header.codec,
-        "anchor_us": header.anchor_us,
-        "anchor_source": header.anchor_source.value,
-        "camera_offset_us": header.camera_offset_us,
-        "previous_end": header.previous_end.value if header.previous_end else None,
-        "first_chunk": header.first_chunk,
-    }
-
-
 def run_header(key: StreamKey, fields: Mapping[str, Any]) -> RunHeader:
-    """Raises ProtocolError, as all of these do."""
+    """From seal.run_fields and the site. Raises ProtocolError, as all of these do."""
     try:
-        previous_end = fields["previous_end"]
-        return RunHeader(
-            site=_text(fields["site"]),
-            camera=key.camera,
-            stream=key.stream,
-            run=_count(fields["run"]),
-            seq=_count(fields["seq"]),
-            codec=_text(fields["codec"]),
-            anchor_us=_count(fields["anchor_us"]),
-            anchor_source=AnchorSource(fields["anchor_source"]),
-            camera_offset_us=fields["camera_offset_us"],
-            previous_end=GapReason(previous_end) if previous_end else None,
-            first_chunk=_count(fields["first_chunk"]),
-        )
-    except (KeyError, ValueError, TypeError) as error:
+        return seal.run_header({**fields, "camera": key.camera, "stream": key.stream})
+    except BadBox as error:
         raise ProtocolError(f"a run that does not parse: {error}") from None
 
 
@@ -166,6 +146,7 @@ def segment_fields(segment: Segment) -> dict[str, Any]:
         "height": segment.height,
         "header_sha256": segment.header_sha256.hex(),
         "seal": segment.seal.hex(),
+        "folder": segment.folder,
     }
 
 
@@ -185,6 +166,7 @@ def segment(key: StreamKey, fields: Mapping[str, Any]) -> Segment:
                 "chunks",
                 "width",
                 "height",
+                "folder",
             )
         }
         return Segment(
