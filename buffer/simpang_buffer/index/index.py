@@ -55,7 +55,8 @@ class Index:
 
     def __init__(self, database: Database, media: Path) -> None:
         self.media = media
-        self._db = database
+        # For the modules beside this one that keep tables of their own (holds, events).
+        self.db = database
         self._ids: dict[StreamKey, int] = {}
 
     def path_of(self, segment: Segment) -> Path:
@@ -68,17 +69,17 @@ class Index:
         """The stream's id, made at first."""
         if (known := await self._id(key)) is not None:
             return known
-        async with self._db.transaction() as tx:
+        async with self.db.transaction() as tx:
             return await stream_id_of(tx, key)
 
     async def streams(self) -> list[StreamKey]:
         """Every stream ever recorded."""
         return [
-            StreamKey(*row) for row in await self._db.read("select camera, stream from stream order by 1, 2")
+            StreamKey(*row) for row in await self.db.read("select camera, stream from stream order by 1, 2")
         ]
 
     async def stream_totals(self) -> dict[StreamKey, StreamTotals]:
-        rows = await self._db.read(
+        rows = await self.db.read(
             """select camera, stream, bytes, segments,
                       (select start_us from segment where stream_id = id order by start_us limit 1),
                       (select end_us from segment where stream_id = id order by start_us desc limit 1)
@@ -89,12 +90,12 @@ class Index:
     async def next_run(self, key: StreamKey) -> int:
         """A run number above every one that add_run or keep_run_number was ever given for the stream."""
         await self.add_stream(key)
-        rows = await self._db.read("select next_run from stream where camera = ? and stream = ?", names(key))
+        rows = await self.db.read("select next_run from stream where camera = ? and stream = ?", names(key))
         return int(rows[0][0])
 
     async def add_run(self, header: RunHeader, width: int, height: int) -> None:
         """Idempotent: the first row of a run stays as it is."""
-        async with self._db.transaction() as tx:
+        async with self.db.transaction() as tx:
             stream_id = await stream_id_of(tx, header.key)
             await tx.run(
                 """insert into run (stream_id, run, anchor_us, anchor_source, camera_offset_us, previous_end,
@@ -109,7 +110,7 @@ class Index:
 
     async def keep_run_number(self, key: StreamKey, run: int) -> None:
         """The run was used, though nothing of it may be left: what was sent of it bears its number."""
-        async with self._db.transaction() as tx:
+        async with self.db.transaction() as tx:
             await tx.run(
                 "update stream set next_run = max(next_run, ?) where id = ?",
                 (run + 1, await stream_id_of(tx, key)),
@@ -118,7 +119,7 @@ class Index:
     async def runs(self, key: StreamKey, start_us: int, end_us: int) -> list[Run]:
         """Runs with footage ever added in the range, and the first run after it (whose previous_end explains
         the range's end), in order."""
-        rows = await self._db.read(
+        rows = await self.db.read(
             f"""select {RUN_COLUMNS} from run where stream_id = ? and end_us > ? and start_us < ? union all
                 select * from (select {RUN_COLUMNS} from run where stream_id = ? and start_us >= ?
                                order by start_us, run limit 1) order by run""",
@@ -127,14 +128,14 @@ class Index:
         return [run_of(key, row) for row in rows]
 
     async def run(self, key: StreamKey, run: int) -> Run | None:
-        rows = await self._db.read(
+        rows = await self.db.read(
             f"select {RUN_COLUMNS} from run where stream_id = ? and run = ?",
             (await self._id(key), run),
         )
         return run_of(key, rows[0]) if rows else None
 
     async def newest_run(self, key: StreamKey) -> Run | None:
-        rows = await self._db.read(
+        rows = await self.db.read(
             f"select {RUN_COLUMNS} from run where stream_id = ? order by run desc limit 1",
             (await self._id(key),),
         )
@@ -142,11 +143,11 @@ class Index:
 
     async def settled_run(self, key: StreamKey) -> int:
         """Runs below it hold no file that is unknown: adoption need not look there."""
-        rows = await self._db.read("select settled_run from stream where id = ?", (await self._id(key),))
+        rows = await self.db.read("select settled_run from stream where id = ?", (await self._id(key),))
         return int(rows[0][0]) if rows else 0
 
     async def settle(self, key: StreamKey, run: int) -> None:
-        async with self._db.transaction() as tx:
+        async with self.db.transaction() as tx:
             await tx.run(
                 "update stream set settled_run = max(settled_run, ?) where id = ?",
                 (run, await stream_id_of(tx, key)),
@@ -156,12 +157,12 @@ class Index:
 
     async def add_segment(self, segment: Segment) -> None:
         """The file must be durable and its run added. Idempotent."""
-        async with self._db.transaction() as tx:
+        async with self.db.transaction() as tx:
             await insert_segment(tx, await stream_id_of(tx, segment.key), segment)
 
     async def segments(self, key: StreamKey, start_us: int, end_us: int) -> list[Segment]:
         """Segments that overlap the range, in the order they were recorded (by run and sequence)."""
-        rows = await self._db.read(
+        rows = await self.db.read(
             f"""{_SELECT_SEGMENTS} where s.stream_id = ? and s.start_us < ? and s.end_us > ?
                 and s.start_us >= ? - (select longest_us from stream where id = ?) order by s.run, s.seq""",
             (stream_id := await self._id(key), end_us, start_us, start_us, stream_id),
@@ -175,7 +176,7 @@ class Index:
 
         A month takes some 40 ms, where whole segments would take a second.
         """
-        rows = await self._db.read(
+        rows = await self.db.read(
             """select run, seq, start_us, end_us, size_bytes from segment
                where stream_id = ?1 and start_us < ?2 and end_us > ?3
                  and start_us >= ?3 - (select longest_us from stream where id = ?1) order by start_us""",
@@ -186,7 +187,7 @@ class Index:
     async def segments_of_run(self, key: StreamKey, run: int) -> list[Segment]:
         """Every segment of a run that the index holds, in order."""
         stream_id = await self._id(key)
-        rows = await self._db.read(
+        rows = await self.db.read(
             f"""{_SELECT_SEGMENTS} join run r on r.stream_id = s.stream_id and r.run = s.run
                 where s.stream_id = ? and s.run = ? and s.start_us between r.start_us and r.end_us
                 order by s.seq""",
@@ -202,7 +203,7 @@ class Index:
 
     async def in_order(self, after: int, limit: int) -> list[tuple[int, Segment]]:
         """(ordinal, segment) of all streams in the order they were added, from the first above `after`."""
-        rows = await self._db.read(
+        rows = await self.db.read(
             f"""select s.ordinal, c.camera, c.stream, {SEGMENT_COLUMNS} from segment s
                 join format f on f.id = s.format_id join stream c on c.id = s.stream_id
                 where s.ordinal > ? order by s.ordinal limit ?""",
@@ -212,7 +213,7 @@ class Index:
 
     async def started_between(self, key: StreamKey, start_us: int, end_us: int, limit: int) -> list[Segment]:
         """The stream's oldest segments that started in the range."""
-        rows = await self._db.read(
+        rows = await self.db.read(
             f"""{_SELECT_SEGMENTS} where s.stream_id = ? and s.start_us between ? and ?
                 order by s.start_us limit ?""",
             (await self._id(key), start_us, end_us - 1, limit),
@@ -227,21 +228,21 @@ class Index:
         reason: evicted, deleted or disk-error. Rows that are no longer there are passed over, and so is, but
         for disk-error, what is pinned: a pin made before this call is never overlooked.
         """
-        async with self._db.transaction() as tx:
+        async with self.db.transaction() as tx:
             return sum([await condemn(tx, segment, reason) for segment in segments])
 
     async def garbage(self) -> list[Path]:
         """Paths relative to the media folder that are to be unlinked."""
-        return [garbage_path(row[0]) for row in await self._db.read("select path from garbage order by path")]
+        return [garbage_path(row[0]) for row in await self.db.read("select path from garbage order by path")]
 
     async def drop_garbage(self, paths: Iterable[Path]) -> None:
         """Only after the files are unlinked and their folders synced."""
-        async with self._db.transaction() as tx:
+        async with self.db.transaction() as tx:
             await tx.run_many("delete from garbage where path = ?", [(path.as_posix(),) for path in paths])
 
     async def gone(self, key: StreamKey, start_us: int, end_us: int) -> list[Gone]:
         """Stretches in the range that were recorded and are no more, in order."""
-        rows = await self._db.read(
+        rows = await self.db.read(
             """select start_us, end_us, reason from gone
                where stream_id = ? and start_us < ? and end_us > ? order by 1""",
             (await self._id(key), end_us, start_us),
@@ -250,7 +251,7 @@ class Index:
 
     async def evicted_until(self, key: StreamKey) -> int | None:
         """End of the newest evicted stretch, None if nothing was evicted yet."""
-        rows = await self._db.read(
+        rows = await self.db.read(
             "select max(end_us) from gone where stream_id = ? and reason = 'evicted'", (await self._id(key),)
         )
         return rows[0][0] if rows else None
@@ -259,20 +260,20 @@ class Index:
 
     async def forget(self, segment: Segment) -> None:
         """Drops the row alone: its file is to be adopted anew."""
-        async with self._db.transaction() as tx:
+        async with self.db.transaction() as tx:
             await forget(tx, await stream_id_of(tx, segment.key), segment)
 
     async def recount(self) -> None:
         """Sets the totals of every stream to the sums of its rows."""
-        async with self._db.transaction() as tx:
+        async with self.db.transaction() as tx:
             await recount(tx)
 
     async def faults(self) -> list[str]:
         """What SQLite finds wrong with the file, and totals that differ from the rows. Reads everything."""
-        found = [str(row[0]) for row in await self._db.read("pragma integrity_check(10)") if row[0] != "ok"]
-        broken = await self._db.read("pragma foreign_key_check")
+        found = [str(row[0]) for row in await self.db.read("pragma integrity_check(10)") if row[0] != "ok"]
+        broken = await self.db.read("pragma foreign_key_check")
         found += [f"row of {table} refers to no {parent}" for table, _, parent, _ in broken[:10]]
-        totals = await self._db.read(
+        totals = await self.db.read(
             """select camera, stream from stream where (bytes, segments) <> (
                  select coalesce(sum(size_bytes), 0), count(*) from segment where stream_id = id)"""
         )
@@ -290,7 +291,7 @@ class Index:
         max_bytes: what all pins together may hold; raises HoldsFull beyond it, and the job waits (recording
         does not). A segment that two pins hold counts for each.
         """
-        async with self._db.transaction() as tx:
+        async with self.db.transaction() as tx:
             stream_id = await stream_id_of(tx, key)
             await tx.run(
                 "insert into pin values (?, ?, ?, ?) on conflict do nothing",
@@ -302,11 +303,11 @@ class Index:
                 )
 
     async def unpin(self, job: str) -> None:
-        async with self._db.transaction() as tx:
+        async with self.db.transaction() as tx:
             await tx.run("delete from pin where job = ?", (job,))
 
     async def pins(self) -> list[Pin]:
-        rows = await self._db.read(
+        rows = await self.db.read(
             "select job, camera, stream, start_us, end_us from pin join stream on stream.id = pin.stream_id"
         )
         return [Pin(job, StreamKey(camera, stream), start, end) for job, camera, stream, start, end in rows]
@@ -314,11 +315,11 @@ class Index:
     # Facts
 
     async def meta(self, key: str) -> str | None:
-        rows = await self._db.read("select value from meta where key = ?", (key,))
+        rows = await self.db.read("select value from meta where key = ?", (key,))
         return rows[0][0] if rows else None
 
     async def set_meta(self, key: str, value: str) -> None:
-        async with self._db.transaction() as tx:
+        async with self.db.transaction() as tx:
             await tx.run(
                 "insert into meta values (?, ?) on conflict (key) do update set value = excluded.value",
                 (key, value),
@@ -326,14 +327,14 @@ class Index:
 
     async def _id(self, key: StreamKey) -> int | None:
         if key not in self._ids:
-            rows = await self._db.read("select id from stream where camera = ? and stream = ?", names(key))
+            rows = await self.db.read("select id from stream where camera = ? and stream = ?", names(key))
             if not rows:
                 return None
             self._ids[key] = rows[0][0]
         return self._ids[key]
 
     async def _one(self, key: StreamKey, tail: str) -> Segment | None:
-        rows = await self._db.read(f"{_SELECT_SEGMENTS} where s.stream_id = ? {tail}", (await self._id(key),))
+        rows = await self.db.read(f"{_SELECT_SEGMENTS} where s.stream_id = ? {tail}", (await self._id(key),))
         return segment_of(key, rows[0]) if rows else None
 
 
