@@ -189,7 +189,7 @@ async def test_eviction_while_a_clip_is_looked_up_shortens_it(index: Index) -> N
                 await empty_garbage(index, MediaFiles(index.media))
             return list(found)
 
-    racing = Racing(index._db, index.media)
+    racing = Racing(index.db, index.media)
     read = await clip(racing, 0, 6)
 
     assert extent(read) == [(2, 6)]
