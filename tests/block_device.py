@@ -1,10 +1,11 @@
-"""A disk of ours, as a file in a FUSE mount, for a loop device to sit on: it notes every write and every flush.
+"""A disk of ours, as a file in a FUSE mount, for a loop device to sit on: it notes every write and flush.
 
-    block_device.py MOUNT IMAGE LOG           the file MOUNT/disk is IMAGE; what is written to it goes into LOG too
-    block_device.py MOUNT IMAGE LOG --cuts    the file MOUNT/cut-N-SEED is the disk as a power cut before record N
-                                              of LOG may have left it; N must never fall, and IMAGE is moved along
+    block_device.py MOUNT IMAGE LOG          MOUNT/disk is IMAGE; what is written to it goes into LOG too
+    block_device.py MOUNT IMAGE LOG --cuts   MOUNT/cut-N-SEED is the disk as a power cut before record N of
+                                             LOG may have left it; N never falls, and IMAGE is moved along
 
-What is written to a cut is kept in memory and dropped with the next one. Runs with the Python of the peer `fuse`.
+What is written to a cut is kept in memory and dropped with the next one. Runs with the Python of the peer
+`fuse`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from typing import Any
 
 import mfusepy
 
-from block_log import Entry, entries, in_flight, note, read_data, survivors
 from block_log import FLUSH as FLUSHED
+from block_log import Entry, entries, in_flight, note, read_data, survivors
 
 _BLOCK = 4096
 

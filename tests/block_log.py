@@ -1,8 +1,9 @@
 """What was written to a disk, block by block, and what of it a power cut leaves.
 
-A log is a row of records: `at_ns` (CLOCK_MONOTONIC), `offset` and `size` of a write, then its bytes; a flush is a
-record of offset FLUSH and no bytes. A disk promises only what was written before the last flush that it has
-answered. All that came later may be there or not, in any order, and a write of several sectors may be torn.
+A log is a row of records: `at_ns` (CLOCK_MONOTONIC), `offset` and `size` of a write, then its bytes; a flush
+is a record of offset FLUSH and no bytes. A disk promises only what was written before the last flush that it
+has answered. All that came later may be there or not, in any order, and a write of several sectors may be
+torn.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def in_flight(log: Sequence[Entry], cut: int) -> tuple[int, Sequence[Entry]]:
 def survivors(writes: Sequence[tuple[int, bytes]], chance: random.Random) -> Iterator[tuple[int, bytes]]:
     """What of the writes in flight (offset, bytes) reached the disk; the last is written last.
 
-    Of some cuts nothing is left, of some all, of most any part: which is what lost and reordered writes come to.
+    Of some cuts nothing is left, of some all, of most any part: lost and reordered writes come to that.
     """
     share = chance.choice((0.0, 0.5, 0.5, chance.random(), 1.0))
     for offset, data in writes:

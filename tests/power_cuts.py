@@ -1,4 +1,4 @@
-"""Power cuts: a gateway records onto a disk that notes every block, and the disk is looked at as cuts leave it."""
+"""Power cuts: a gateway records onto a disk that notes every block, looked at as cuts leave it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Power cuts by the hundred: the block writes of a recording gateway, replayed up to any moment, the ones that no
+"""Power cuts by the hundred: the block writes of a recording gateway, replayed up to any moment, those that no
 flush had made sure lost, torn or in another order.
 """
 
