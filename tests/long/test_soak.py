@@ -60,7 +60,8 @@ def test_nothing_grows_in_hours_of_recording(tmp_path: Path, capsys: pytest.Capt
     first, last = looks[quarter : 2 * quarter], looks[-quarter:]
     with capsys.disabled():
         print(
-            f"\n{SECONDS / 60:.0f} minutes of {len(CAMERAS)} streams, a buffer of {SPACE}; second and last quarter:"
+            f"\n{SECONDS / 60:.0f} minutes of {len(CAMERAS)} streams, a buffer of {SPACE}; "
+            "medians of the second and the last quarter:"
         )
         for name in ("memory_bytes", "descriptors", "threads", "lag_s", "index_bytes"):
             print(f"{name:>14}: {_median(first, name):14.2f} {_median(last, name):14.2f}")
