@@ -1,5 +1,5 @@
-"""Power cuts by the hundred: a recording gateway's block writes, replayed up to any moment, those that no flush
-had made sure lost, torn or in another order.
+"""Power cuts by the hundred: a recording gateway's block writes, replayed up to any moment, those that no
+flush had made sure lost, torn or in another order.
 """
 
 from __future__ import annotations
