@@ -9,35 +9,6 @@ from simpang_buffer.model import GapReason, Segment, StreamKey
 _FOREVER_US = 1 << 62
 
 
-async def insert_segment(tx: Transaction, stream_id: int, segment: Segment) -> None:
-    """Adds the row and what derives from it; nothing if the row is there already."""
-    await tx.run(
-        "insert into format (header_sha256, codec, width, height) values (?, ?, ?, ?) on conflict do nothing",
-        (segment.header_sha256, segment.codec, segment.width, segment.height),
-    )
-    added = await tx.run(
-        """insert into segment select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-                  (select id from format where header_sha256 = ?),
-                  (select coalesce(max(ordinal), 0) + 1 from segment), ?, ?
-           where true on conflict (stream_id, start_us, run, seq) do nothing""",
-        (stream_id, segment.start_us, segment.run, segment.seq, segment.end_us, segment.size_bytes,
-         segment.fragments, segment.frames, segment.first_chunk, segment.chunks, segment.header_sha256,
-         segment.seal, segment.folder),
-    )  # fmt: skip
-    if not added:
-        return
-    await tx.run(
-        """update run set start_us = min(coalesce(start_us, ?1), ?1), end_us = max(coalesce(end_us, ?2), ?2),
-                          last_seq = max(last_seq, ?3) where stream_id = ?4 and run = ?5""",
-        (segment.start_us, segment.end_us, segment.seq, stream_id, segment.run),
-    )
-    await tx.run(
-        """update stream set longest_us = max(longest_us, ?), bytes = bytes + ?, segments = segments + 1
-           where id = ?""",
-        (segment.end_us - segment.start_us, segment.size_bytes, stream_id),
-    )
-
-
 async def condemn(tx: Transaction, segment: Segment, reason: GapReason) -> bool:
     """Row to garbage, with a note of what is gone. False if the row is not there, or pinned.
 

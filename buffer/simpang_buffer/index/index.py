@@ -6,14 +6,13 @@ index only for the garbage list, in one transaction that also records what is go
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from simpang_buffer.index.changes import (
     condemn,
     forget,
-    insert_segment,
     names,
     pinned_bytes,
     recount,
@@ -21,6 +20,8 @@ from simpang_buffer.index.changes import (
 )
 from simpang_buffer.index.database import Database, open_database
 from simpang_buffer.index.errors import HoldsFull
+from simpang_buffer.index.insertion import insert_run, insert_segments
+from simpang_buffer.index.integrity import integrity_faults
 from simpang_buffer.index.rows import (
     RUN_COLUMNS,
     SEGMENT_COLUMNS,
@@ -96,17 +97,7 @@ class Index:
     async def add_run(self, header: RunHeader, width: int, height: int) -> None:
         """Idempotent: the first row of a run stays as it is."""
         async with self.db.transaction() as tx:
-            stream_id = await stream_id_of(tx, header.key)
-            await tx.run(
-                """insert into run (stream_id, run, anchor_us, anchor_source, camera_offset_us, previous_end,
-                                    codec, width, height, boot_id, anchor_boot_us)
-                   values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing""",
-                (stream_id, header.run, header.anchor_us, header.anchor_source, header.camera_offset_us,
-                 header.previous_end, header.codec, width, height, header.boot_id, header.anchor_boot_us),
-            )  # fmt: skip
-            await tx.run(
-                "update stream set next_run = max(next_run, ?) where id = ?", (header.run + 1, stream_id)
-            )
+            await insert_run(tx, header.key, header, width, height)
 
     async def keep_run_number(self, key: StreamKey, run: int) -> None:
         """The run was used, though nothing of it may be left: what was sent of it bears its number."""
@@ -157,8 +148,12 @@ class Index:
 
     async def add_segment(self, segment: Segment) -> None:
         """The file must be durable and its run added. Idempotent."""
+        await self.add_segments([segment])
+
+    async def add_segments(self, segments: Sequence[Segment]) -> None:
+        """Rows of many streams in one transaction, as `add_segment`, in the order they were recorded."""
         async with self.db.transaction() as tx:
-            await insert_segment(tx, await stream_id_of(tx, segment.key), segment)
+            await insert_segments(tx, segments)
 
     async def segments(self, key: StreamKey, start_us: int, end_us: int) -> list[Segment]:
         """Segments that overlap the range, in the order they were recorded (by run and sequence)."""
@@ -270,16 +265,7 @@ class Index:
 
     async def faults(self) -> list[str]:
         """What SQLite finds wrong with the file, and totals that differ from the rows. Reads everything."""
-        found = [str(row[0]) for row in await self.db.read("pragma integrity_check(10)") if row[0] != "ok"]
-        broken = await self.db.read("pragma foreign_key_check")
-        found += [f"row of {table} refers to no {parent}" for table, _, parent, _ in broken[:10]]
-        totals = await self.db.read(
-            """select camera, stream from stream where (bytes, segments) <> (
-                 select coalesce(sum(size_bytes), 0), count(*) from segment where stream_id = id)"""
-        )
-        return found + [
-            f"totals of {camera}/{stream} are not the sums of its rows" for camera, stream in totals
-        ]
+        return await integrity_faults(self.db)
 
     # Pins
 

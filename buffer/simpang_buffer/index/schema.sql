@@ -74,7 +74,8 @@ create table segment (
     first_chunk integer not null check (first_chunk >= 0),   -- number in the run of the chunk that starts the file
     chunks      integer not null check (chunks > 0),
     format_id   integer not null references format (id),
-    -- Counts rows as they were added, over all streams: the order of eviction, whatever the clock said.
+    -- The order of eviction, over all streams: milliseconds, about when the file ended by the clock of then, but
+    -- above those of all that was recorded before it, whatever the clock said.
     ordinal     integer not null,
     seal        blob    not null check (length(seal) = 32),  -- of the last fragment
     folder_id   integer not null default 1,                  -- a row of `folder`; not declared, as with run
