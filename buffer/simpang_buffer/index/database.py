@@ -3,78 +3,157 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import aiosqlite
 
-from simpang_buffer.index.errors import NewerSchema, ReadOnly, translate
+from simpang_buffer.index.errors import CorruptIndex, ReadOnly, StorageError, Unreadable, translate
+from simpang_buffer.index.schema import READABLE_BY, SCHEMA_VERSION, bring_up_to_date, check_version
 
-SCHEMA_VERSION = 2
-# The oldest schema whose program may go on with this one. Schema 1 knows no holds, and one media folder.
-READABLE_BY = 2
+__all__ = ["READABLE_BY", "SCHEMA_VERSION", "Database", "Row", "Transaction", "Values", "open_database"]
 
 Row: TypeAlias = tuple[Any, ...]
 Values: TypeAlias = Sequence[Any] | dict[str, Any]
 
 # A check in another process may hold a read lock for a moment while the daemon checkpoints.
 _BUSY_S = 10.0
+# What does not pass by itself: the file or its disk must be seen to.
+_FAULTS = (CorruptIndex, ReadOnly, Unreadable)
 
 
 @asynccontextmanager
 async def open_database(path: Path, *, read_only: bool = False) -> AsyncIterator[Database]:
-    """Opens (and, unless read_only, creates) the database. Raises StorageError's children, see errors.py."""
-    with _translated(path):
-        if read_only:
-            if not await asyncio.to_thread(path.exists):
-                raise ReadOnly(f"{path} does not exist; start simpang once, or name the right data folder")
-            async with _connect(path, "ro") as reader:
-                await _check_version(reader, path)
-                yield Database(path, None, reader)
-            return
-        async with _connect(path, "rwc") as writer:
-            await writer.execute("pragma journal_mode = wal")
-            await writer.execute("pragma synchronous = full")
-            await _check_version(writer, path)
-            await _create(writer)
-            async with _connect(path, "ro") as reader:
-                yield Database(path, writer, reader)
+    """Opens (and, unless read_only, creates or migrates) the database. Raises StorageError's children, see
+    errors.py."""
+    database = Database(path, read_only=read_only)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 class Database:
-    """Reads through `read`, writes through `transaction`. Raises only StorageError's children."""
+    """Reads through `read`, writes through `transaction`. Raises only StorageError's children.
 
-    def __init__(self, path: Path, writer: aiosqlite.Connection | None, reader: aiosqlite.Connection) -> None:
+    fault: the last one that said that the file is damaged or cannot be read or written, until `reopen` has
+    mended it; `failed` is set while there is one. generation: counts how often it was opened, since what is
+    remembered of the rows of one file (ids) is wrong of another.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        self._writer = writer
-        self._reader = reader
+        self.fault: StorageError | None = None
+        self.failed = asyncio.Event()
+        self.generation = 0
+        self._uri = path.absolute().as_uri()
+        self._read_only = read_only
+        self._writer: aiosqlite.Connection | None = None
+        self._reader: aiosqlite.Connection | None = None
         self._turn = asyncio.Lock()
+        # Unset while the file is exchanged: readers wait.
+        self._ready = asyncio.Event()
+
+    async def open(self) -> None:
+        with self._translated():
+            try:
+                if self._read_only:
+                    if not await asyncio.to_thread(self.path.exists):
+                        raise ReadOnly(
+                            f"{self.path} does not exist; start simpang once, or name the right data folder"
+                        )
+                    self._reader = await _connect(self._uri, "ro")
+                    await check_version(self._reader, self.path)
+                else:
+                    self._writer = await _connect(self._uri, "rwc")
+                    await self._writer.execute("pragma journal_mode = wal")
+                    await self._writer.execute("pragma synchronous = full")
+                    await check_version(self._writer, self.path)
+                    await bring_up_to_date(self._writer, self.path)
+                    self._reader = await _connect(self._uri, "ro")
+            except BaseException:
+                await self.close()
+                raise
+        self.generation += 1
+        self._ready.set()
+
+    async def close(self) -> None:
+        self._ready.clear()
+        connections = (self._reader, self._writer)
+        self._reader = self._writer = None
+        for connection in connections:
+            if connection is not None:
+                # A file that is damaged or gone is closed all the same; what was committed is durable.
+                with contextlib.suppress(sqlite3.Error):
+                    await connection.close()
+
+    async def reopen(self, between: Callable[[], object] = lambda: None) -> None:
+        """Closes the file, calls `between` in a thread, and opens what is there then; reads and writes wait.
+
+        Raises StorageError and OSError, and so does every read and write until a later call succeeds.
+        """
+        async with self._turn:
+            try:
+                await self.close()
+                await asyncio.to_thread(between)
+                await self.open()
+                self.fault = None
+                self.failed.clear()
+            except OSError as error:
+                self._note(Unreadable(f"{self.path} cannot be opened: {error.strerror}; look at its disk"))
+                raise
+            finally:
+                # Whoever waits is told what is the matter.
+                self._ready.set()
 
     async def read(self, sql: str, values: Values = ()) -> list[Row]:
         """All rows; each call sees the state after some whole transaction."""
-        with _translated(self.path):
+        await self._ready.wait()
+        with self._translated():
+            if self._reader is None:
+                raise self._closed()
             # A connection without a row factory gives tuples.
             return cast("list[Row]", await self._reader.execute_fetchall(sql, values))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Commits (durably) at the end of the block, rolls back when it raises or is cancelled."""
-        if self._writer is None:
+        if self._read_only:
             raise ReadOnly(f"{self.path} is open for reading only")
         async with self._turn:
-            with _translated(self.path):
+            with self._translated():
+                if (writer := self._writer) is None:
+                    raise self._closed()
                 try:
                     # Inside, since a cancelled `begin` is carried out all the same.
-                    await self._writer.execute("begin immediate")
-                    yield Transaction(self._writer)
-                    await self._writer.commit()
+                    await writer.execute("begin immediate")
+                    yield Transaction(writer)
+                    await writer.commit()
                 finally:
                     # After a commit there is nothing to undo, and this does nothing.
-                    await self._writer.rollback()
+                    await writer.rollback()
+
+    def _closed(self) -> StorageError:
+        return self.fault or StorageError(f"{self.path} is closed")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            found = translate(error, self.path)
+            if isinstance(found, _FAULTS):
+                self._note(found)
+            raise found from error
+
+    def _note(self, fault: StorageError) -> None:
+        self.fault = fault
+        self.failed.set()
 
 
 class Transaction:
@@ -101,57 +180,13 @@ class Transaction:
         return rows[0][0] if rows else None
 
 
-@asynccontextmanager
-async def _connect(path: Path, mode: str) -> AsyncIterator[aiosqlite.Connection]:
-    async with aiosqlite.connect(
-        _uri(path, mode), uri=True, isolation_level=None, timeout=_BUSY_S
-    ) as connection:
-        await connection.execute("pragma foreign_keys = on")
-        yield connection
-
-
-def _uri(path: Path, mode: str) -> str:
-    return f"{path.absolute().as_uri()}?mode={mode}"
-
-
-async def _check_version(connection: aiosqlite.Connection, path: Path) -> None:
-    version = await _value(connection, "pragma user_version")
-    if version <= SCHEMA_VERSION:
-        return
-    # Migrations are additive within a release, so an older program may go on with a newer database.
-    readable_by = await _value(connection, "select value from meta where key = 'readable_by'")
-    if readable_by is None or int(readable_by) > SCHEMA_VERSION:
-        raise NewerSchema(
-            f"{path} was written by a newer simpang (schema {version}, this one knows {SCHEMA_VERSION}); "
-            "install that version again, or move the file aside to have it rebuilt from the media files"
-        )
-
-
-async def _create(writer: aiosqlite.Connection) -> None:
-    """Makes the tables at first, and brings older ones up to date, step by step."""
-    version = await _value(writer, "pragma user_version")
-    folder = resources.files("simpang_buffer.index")
-    steps = {SCHEMA_VERSION: folder.joinpath("schema.sql")}
-    if version:
-        numbers = range(version + 1, SCHEMA_VERSION + 1)
-        steps = {number: folder.joinpath("migrations", f"{number:04}.sql") for number in numbers}
-    for number, script in steps.items():
-        # One script, so that a crash leaves either no table or all of them with their version.
-        await writer.executescript(
-            f"begin immediate;\n{script.read_text(encoding='utf-8')}\n"
-            f"insert or replace into meta values ('readable_by', '{READABLE_BY}');\n"
-            f"pragma user_version = {number};\ncommit;"
-        )
-
-
-async def _value(connection: aiosqlite.Connection, sql: str) -> Any:
-    rows = list(await connection.execute_fetchall(sql))
-    return rows[0][0] if rows else None
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
+async def _connect(uri: str, mode: str) -> aiosqlite.Connection:
+    connection = await aiosqlite.connect(
+        f"{uri}?mode={mode}", uri=True, isolation_level=None, timeout=_BUSY_S
+    )
     try:
-        yield
-    except sqlite3.Error as error:
-        raise translate(error, path) from error
+        await connection.execute("pragma foreign_keys = on")
+    except BaseException:
+        await connection.close()
+        raise
+    return connection

@@ -4,6 +4,7 @@ StorageError
 ├── CorruptIndex    index.db is damaged: move it aside, it is rebuilt from the media files
 ├── NewerSchema     index.db was written by a newer simpang: install that one again
 ├── ReadOnly        index.db or its folder cannot be written
+├── Unreadable      the disk refuses to read or write index.db
 ├── StorageFull     no space left for the index
 └── HoldsFull       a pin would hold more than holds may take: try later
 """
@@ -27,6 +28,10 @@ class NewerSchema(StorageError):
 
 
 class ReadOnly(StorageError):
+    pass
+
+
+class Unreadable(StorageError):
     pass
 
 
@@ -57,5 +62,5 @@ def translate(error: sqlite3.Error, path: Path) -> StorageError:
     if code == _FULL:
         return StorageFull(f"no space left for {path}; free some, or lower buffer.max_bytes")
     if code == _IOERR:
-        return StorageError(f"{path} cannot be read or written ({error}); look at the disk's health")
+        return Unreadable(f"{path} cannot be read or written ({error}); look at the disk's health")
     return StorageError(f"{path}: {error}")

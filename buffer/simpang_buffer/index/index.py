@@ -58,7 +58,9 @@ class Index:
         self.media = media
         # For the modules beside this one that keep tables of their own (holds, events).
         self.db = database
+        # Of the file that was open then: another one counts its streams anew.
         self._ids: dict[StreamKey, int] = {}
+        self._generation = database.generation
 
     def path_of(self, segment: Segment) -> Path:
         """Where the segment's file lies, absolute as far as the media folder is."""
@@ -312,6 +314,8 @@ class Index:
             )
 
     async def _id(self, key: StreamKey) -> int | None:
+        if self._generation != self.db.generation:
+            self._ids, self._generation = {}, self.db.generation
         if key not in self._ids:
             rows = await self.db.read("select id from stream where camera = ? and stream = ?", names(key))
             if not rows:

@@ -1,9 +1,9 @@
 """Runs and segments become rows, many in one transaction, each with its place in the order of eviction.
 
 `ordinal` is that order, over all streams: milliseconds, about when a file ended by the clock of then, but
-always above those of all rows that were recorded before, whatever the clock said. A file that is taken in late
-(its recorder died, the index was lost) is put where it would have stood: by its own time, and behind the runs
-of its stream that came before.
+always above those of all rows that were recorded before, whatever the clock said. A file that is taken in
+late (its recorder died, the index was lost) is put where it would have stood: by its own time, and behind the
+runs of its stream that came before.
 """
 
 from __future__ import annotations
@@ -93,6 +93,11 @@ async def _insert_of_run(
             len(segments),
             stream_id,
         ),
+    )
+    await tx.run_many(
+        """insert into stored values (?, ?, ?, 1) on conflict (stream_id, folder_id)
+           do update set bytes = bytes + excluded.bytes, segments = segments + 1""",
+        [(stream_id, one.folder, one.size_bytes) for one in segments],
     )
     return len(segments)
 
