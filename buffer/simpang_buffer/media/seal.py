@@ -17,11 +17,18 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from simpang_buffer.model import AnchorSource, Fragment, FragmentFlags, GapReason, RunHeader
+from simpang_buffer.model import (
+    VIDEO_TIMESCALE,
+    AnchorSource,
+    Fragment,
+    FragmentFlags,
+    GapReason,
+    RunHeader,
+)
 
 # typing has no name for this before Python 3.12.
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -195,6 +202,58 @@ def parse_table(payload: bytes) -> tuple[list[Fragment], bytes]:
     Raises BadBox unless every byte is as `table_box` wrote it and the fragments follow one another, each with
     its seal, without a hole.
     """
+    entries, seal = _table_entries(payload)
+    fragments = []
+    expected: int | None = None
+    for offset, size_bytes, decode_time, duration, start_us, flags, frames in entries:
+        if expected is not None and offset != expected:
+            raise BadBox(f"fragment table has a hole at {expected}")
+        expected = offset + size_bytes + SEAL_BYTES
+        fragments.append(
+            Fragment(offset, size_bytes, decode_time, duration, start_us, FragmentFlags(flags), frames)
+        )
+    return fragments, seal
+
+
+@dataclass(frozen=True, slots=True)
+class TableSummary:
+    """What an index row needs of a table. first_offset and end: where its fragments with their seals lie."""
+
+    fragments: int
+    frames: int
+    chunks: int
+    start_us: int
+    end_us: int
+    first_offset: int
+    end: int
+    seal: bytes
+
+
+def summarise_table(payload: bytes) -> TableSummary:
+    """As `parse_table`, without an object per fragment, which is what reading thousands of files would cost.
+
+    Raises BadBox for a table without a fragment as well.
+    """
+    entries, seal = _table_entries(payload)
+    frames = chunks = end_us = 0
+    first_us = first_offset = expected = None
+    for offset, size_bytes, _, duration, start_us, flags, shown in entries:
+        if expected is None:
+            first_us, first_offset = start_us, offset
+        elif offset != expected:
+            raise BadBox(f"fragment table has a hole at {expected}")
+        expected = offset + size_bytes + SEAL_BYTES
+        frames += shown
+        chunks += flags >> 1 & 1
+        end_us = start_us + duration * 1_000_000 // VIDEO_TIMESCALE
+    if first_us is None or first_offset is None or expected is None:
+        raise BadBox("fragment table without a fragment")
+    count = (len(payload) - (_TABLE_EXTRA_BYTES - UUID_HEADER_BYTES)) // _ENTRY.size
+    return TableSummary(count, frames, chunks, first_us, end_us, first_offset, expected, seal)
+
+
+def _table_entries(payload: bytes) -> tuple[Iterator[tuple[int, ...]], bytes]:
+    """Entries as `_ENTRY` packs them, and the last seal's hash."""
     fixed = _TABLE_EXTRA_BYTES - UUID_HEADER_BYTES
     if len(payload) < fixed or (len(payload) - fixed) % _ENTRY.size:
         raise BadBox(f"fragment table of {len(payload)} bytes")
@@ -205,17 +264,7 @@ def parse_table(payload: bytes) -> tuple[list[Fragment], bytes]:
         raise BadBox("fragment table is damaged")
     if version != _TABLE_VERSION or count != (len(payload) - fixed) // _ENTRY.size:
         raise BadBox(f"fragment table of version {version} with {count} entries")
-    fragments = []
-    expected: int | None = None
-    for entry in _ENTRY.iter_unpack(body[_TABLE_HEAD.size : -HASH_BYTES]):
-        offset, size_bytes, decode_time, duration, start_us, flags, frames = entry
-        if expected is not None and offset != expected:
-            raise BadBox(f"fragment table has a hole at {expected}")
-        expected = offset + size_bytes + SEAL_BYTES
-        fragments.append(
-            Fragment(offset, size_bytes, decode_time, duration, start_us, FragmentFlags(flags), frames)
-        )
-    return fragments, body[-HASH_BYTES:]
+    return _ENTRY.iter_unpack(body[_TABLE_HEAD.size : -HASH_BYTES]), body[-HASH_BYTES:]
 
 
 def _uuid_box(extended: bytes, payload: bytes) -> bytes:
