@@ -10,16 +10,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from simpang_buffer.index.changes import (
-    condemn,
-    forget,
-    names,
-    pinned_bytes,
-    recount,
-    stream_id_of,
-)
+from simpang_buffer.index.changes import forget, names, recount, stream_id_of
 from simpang_buffer.index.database import Database, open_database
+from simpang_buffer.index.deletions import Order, Removed, condemn, ordinals_of
 from simpang_buffer.index.errors import HoldsFull
+from simpang_buffer.index.holds import held_bytes
 from simpang_buffer.index.insertion import insert_run, insert_segments
 from simpang_buffer.index.integrity import integrity_faults
 from simpang_buffer.index.rows import (
@@ -219,14 +214,30 @@ class Index:
 
     # Deleting: condemn, unlink, sync the folder, drop_garbage
 
-    async def condemn(self, segments: Iterable[Segment], reason: GapReason) -> int:
-        """Moves the segments' paths to the garbage list and notes what is gone and why; returns how many.
+    async def condemn(
+        self, segments: Iterable[Segment], reason: GapReason, *, at_us: int | None = None
+    ) -> int:
+        """Moves the segments' paths to the garbage list and records what is gone and why; returns how many.
 
         reason: evicted, deleted or disk-error. Rows that are no longer there are passed over, and so is, but
-        for disk-error, what is pinned: a pin made before this call is never overlooked.
+        for disk-error, what is held or pinned: a pin made before this call is never overlooked.
         """
+        places = [
+            {"camera": one.key.camera, "stream": one.key.stream, "start_us": one.start_us, "run": one.run,
+             "seq": one.seq} for one in segments
+        ]  # fmt: skip
+        order = Order(reason, "lost" if reason is GapReason.DISK_ERROR else "", at_us=at_us)
         async with self.db.transaction() as tx:
-            return sum([await condemn(tx, segment, reason) for segment in segments])
+            return len((await condemn(tx, await ordinals_of(tx, places), order)).ordinals)
+
+    async def remove(self, orders: Sequence[tuple[Order, Sequence[int]]]) -> Removed:
+        """As `condemn`, for rows by their ordinals, each set with why it goes; all in one transaction."""
+        done = Removed()
+        async with self.db.transaction() as tx:
+            for order, ordinals in orders:
+                more = await condemn(tx, ordinals, order)
+                done = Removed(done.ordinals | more.ordinals, done.size_bytes + more.size_bytes)
+        return done
 
     async def garbage(self) -> list[Path]:
         """Paths relative to the media folder that are to be unlinked."""
@@ -276,8 +287,8 @@ class Index:
     ) -> None:
         """Holds the range for the job until `unpin`. Idempotent.
 
-        max_bytes: what all pins together may hold; raises HoldsFull beyond it, and the job waits (recording
-        does not). A segment that two pins hold counts for each.
+        max_bytes: what all pins may take, with the holds that are not legal ones; raises HoldsFull beyond it,
+        and the job waits (recording does not).
         """
         async with self.db.transaction() as tx:
             stream_id = await stream_id_of(tx, key)
@@ -285,7 +296,7 @@ class Index:
                 "insert into pin values (?, ?, ?, ?) on conflict do nothing",
                 (job, stream_id, start_us, end_us),
             )
-            if max_bytes is not None and (held := await pinned_bytes(tx)) > max_bytes:
+            if max_bytes is not None and (held := await held_bytes(tx)) > max_bytes:
                 raise HoldsFull(
                     f"{key}: this would hold {held} bytes, of {max_bytes}; wait until another job ends"
                 )

@@ -84,6 +84,15 @@ create table segment (
 
 create unique index segment_ordinal on segment (ordinal);
 
+-- One row: what a stream has in a folder. Sums over `segment`, kept as those in `stream` are.
+create table stored (
+    stream_id integer not null references stream (id),
+    folder_id integer not null,
+    bytes     integer not null check (bytes >= 0),
+    segments  integer not null check (segments >= 0),
+    primary key (stream_id, folder_id)
+) without rowid;
+
 -- One row: a file to unlink. Delete = row to garbage, unlink, sync the folder, drop the row.
 create table garbage (
     path      text    not null,                              -- relative to its folder
@@ -91,8 +100,8 @@ create table garbage (
     primary key (path, folder_id)
 ) without rowid;
 
--- One row: a stretch that was recorded and is no more: the record of every deletion. Neighbours with no footage
--- between them, of one rule and one person, are one row, so that years of eviction are not a million.
+-- One row: a stretch that was recorded and is no more: the record of every deletion. Neighbours of one day, rule
+-- and person are one row, so that years of eviction are not a million.
 create table gone (
     stream_id integer not null references stream (id),
     start_us  integer not null,
@@ -104,6 +113,7 @@ create table gone (
     last_at_us  integer,
     rule      text    not null default '',                   -- space quota age order person lost
     who       text    not null default '',                   -- the person, where one asked
+    why       text    not null default '',                   -- that person's reason
     -- Its columns stand first: SQLite 3.40's integrity check misreads such a table otherwise.
     primary key (stream_id, start_us, reason)
 ) without rowid;
@@ -129,10 +139,13 @@ create table hold (
     who        text    not null,                             -- who asked for it
     legal      integer not null default 0 check (legal in (0, 1)),  -- 1: not bound by hold_max_percent
     until_us   integer,                                      -- ends by itself then; null: until released
-    made_us    integer not null
+    made_us    integer not null,
+    -- A hold that has ended stays, as the record of who held what and who let it go.
+    released_us integer,                                     -- null: it holds
+    released_by text                                         -- '': its time was up
 );
 
-create index hold_camera on hold (camera, start_us);
+create index hold_camera on hold (camera, start_us) where released_us is null;
 
 -- One row: something that happened before a camera; its footage may be kept longer.
 create table event (

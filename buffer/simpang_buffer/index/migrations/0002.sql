@@ -27,6 +27,16 @@ alter table gone add column first_at_us integer;
 alter table gone add column last_at_us integer;
 alter table gone add column rule text not null default '';
 alter table gone add column who text not null default '';
+alter table gone add column why text not null default '';
+
+create table stored (
+    stream_id integer not null references stream (id),
+    folder_id integer not null,
+    bytes     integer not null check (bytes >= 0),
+    segments  integer not null check (segments >= 0),
+    primary key (stream_id, folder_id)
+) without rowid;
+insert into stored select id, 1, bytes, segments from stream where segments > 0;
 
 create table hold (
     id         integer primary key,
@@ -39,10 +49,12 @@ create table hold (
     who        text    not null,
     legal      integer not null default 0 check (legal in (0, 1)),
     until_us   integer,
-    made_us    integer not null
+    made_us    integer not null,
+    released_us integer,
+    released_by text
 );
 
-create index hold_camera on hold (camera, start_us);
+create index hold_camera on hold (camera, start_us) where released_us is null;
 
 create table event (
     id         integer primary key,
