@@ -17,6 +17,8 @@ create table stream (
     -- Sums over `segment`, kept in the same transactions, since summing two million rows takes a second.
     bytes       integer not null default 0 check (bytes >= 0),
     segments    integer not null default 0 check (segments >= 0),
+    -- The site that recorded it, where that is another: its disk was brought here. '': this one.
+    site        text    not null default '',
     unique (camera, stream)
 );
 

@@ -5,6 +5,8 @@ create table folder (
     path   text    not null
 );
 
+alter table stream add column site text not null default '';
+
 alter table run add column boot_id text;
 alter table run add column anchor_boot_us integer;
 alter table run add column recorded_anchor_us integer;
