@@ -174,6 +174,19 @@ async def test_a_killed_recorder_costs_a_second_and_its_files_are_adopted(tmp_pa
         assert await check(tmp_path / "media", index, deep=True) == []
 
 
+async def test_a_recorder_has_confined_itself_before_it_records(tmp_path: Path) -> None:
+    async with gst_camera() as camera, site(tmp_path) as here:
+        here.pool.want([spec("cam", camera)])
+        await eventually(lambda: here.written("cam"))
+        (confinement,) = here.pool.confinements()
+        status = await asyncio.to_thread(Path(f"/proc/{here.pid()}/status").read_text)
+
+    assert confinement.escaped == ()
+    facts = dict(line.split(":\t", 1) for line in status.splitlines())
+    assert (facts["NoNewPrivs"], int(facts["CapBnd"], 16)) == ("1", 0) or os.geteuid() != 0
+    assert facts["Seccomp"] == ("2" if confinement.seccomp else "0")
+
+
 async def test_a_stopped_pool_leaves_every_row_and_no_file_open(tmp_path: Path) -> None:
     async with gst_camera() as camera:
         async with site(tmp_path) as here:

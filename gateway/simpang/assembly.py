@@ -15,6 +15,7 @@ from simpang.config.boot import Boot
 from simpang.config.faults import Fault
 from simpang.config.model import Config
 from simpang.config.secrets import Secrets
+from simpang.confinement_health import confinement_items
 from simpang.gateway import Gateway
 from simpang.health import Disk, Health, Knowledge, health
 from simpang.jobs.footage import Plan
@@ -138,6 +139,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
             secret_faults=opened.secret_faults,
             troubles=supervisor.troubles(),
             started_us=started_us,
+            more=[*confinement_items(pool.confinements())],
         )
         return health(known, at_us)
 

@@ -77,6 +77,8 @@ class Knowledge:
     secret_faults: Sequence[Fault]
     troubles: Sequence[Trouble]
     started_us: int
+    # What modules beside this one have found (storage, clocks, the recorders' confinement).
+    more: Sequence[HealthItem] = ()
 
 
 def health(known: Knowledge, now_us: int) -> Health:
@@ -88,11 +90,12 @@ def health(known: Knowledge, now_us: int) -> Health:
         *_clock(known.clock),
         *_troubles(known.troubles),
         *_devices(known.devices),
+        *known.more,
     ]
-    causes = {item.code for item in items}
+    causes = {one.code for one in items}
     items += _cameras(known.cameras, now_us, causes)
-    items.sort(key=lambda item: (-_ORDER.index(item.severity), item.code, item.subject))
-    worst = max((_ORDER.index(item.severity) for item in items), default=0)
+    items.sort(key=lambda one: (-_ORDER.index(one.severity), one.code, one.subject))
+    worst = max((_ORDER.index(one.severity) for one in items), default=0)
     return Health(_ORDER[worst], tuple(items))
 
 
@@ -109,7 +112,7 @@ def _cameras(cameras: Iterable[Camera], now_us: int, causes: set[str]) -> Iterat
         evidence: dict[str, object] = {"reason": reason, "detail": camera.detail}
         if camera.retry_us is not None:
             evidence["retry"] = format_time(camera.retry_us)
-        yield _item(
+        yield item(
             "camera-not-recording",
             CRITICAL,
             f"camera/{camera.id}",
@@ -129,7 +132,7 @@ def _no_cameras(known: Knowledge, now_us: int) -> Iterator[HealthItem]:
         "where_looked": list(known.where_looked),
         "devices": [device.address for device in known.devices],
     }
-    yield _item("no-cameras", CRITICAL, "site", advice, since_us=known.started_us, evidence=evidence)
+    yield item("no-cameras", CRITICAL, "site", advice, since_us=known.started_us, evidence=evidence)
 
 
 def _disk(disk: Disk | None) -> Iterator[HealthItem]:
@@ -139,12 +142,12 @@ def _disk(disk: Disk | None) -> Iterator[HealthItem]:
     severity = CRITICAL if disk.free_bytes < CRITICAL_FREE_BYTES else WARNING
     advice = words.DISK_LOW.filled(free=f"{disk.free_bytes / 1e9:.1f} GB", path=disk.path)
     evidence = {"free_bytes": disk.free_bytes, "total_bytes": disk.total_bytes, "path": str(disk.path)}
-    yield _item("disk-low", severity, "disk", advice, evidence=evidence)
+    yield item("disk-low", severity, "disk", advice, evidence=evidence)
 
 
 def _clock(clock: Clock) -> Iterator[HealthItem]:
     if not clock.trusted:
-        yield _item(
+        yield item(
             "clock-untrusted", WARNING, "clock", words.CLOCK_UNTRUSTED, evidence={"source": clock.source}
         )
 
@@ -153,17 +156,17 @@ def _configuration(known: Knowledge) -> Iterator[HealthItem]:
     if known.config_faults:
         advice = words.CONFIG_FAULTY.filled(file=known.config_file, count=len(known.config_faults))
         evidence = {"faults": [str(fault) for fault in known.config_faults]}
-        yield _item("config-faulty", WARNING, "config", advice, since_us=known.started_us, evidence=evidence)
+        yield item("config-faulty", WARNING, "config", advice, since_us=known.started_us, evidence=evidence)
     for fault in known.secret_faults:
         advice = words.SECRET_UNUSABLE.filled(what=fault.what, try_this=fault.try_this)
-        yield _item("secret-unusable", CRITICAL, fault.key, advice, evidence={"fault": str(fault)})
+        yield item("secret-unusable", CRITICAL, fault.key, advice, evidence={"fault": str(fault)})
 
 
 def _troubles(troubles: Iterable[Trouble]) -> Iterator[HealthItem]:
     for trouble in troubles:
         advice = words.PART_FAILING.filled(part=trouble.part, last=trouble.last)
         evidence: dict[str, object] = {"times": trouble.times, "last": trouble.last}
-        yield _item(
+        yield item(
             "part-failing", WARNING, trouble.part, advice, since_us=trouble.since_us, evidence=evidence
         )
 
@@ -180,14 +183,14 @@ def _devices(devices: Iterable[FoundDevice]) -> Iterator[HealthItem]:
             "addresses": listed,
             "detail": beyond[0].detail,
         }
-        yield _item("too-many-cameras", WARNING, "discovery", advice, evidence=evidence)
+        yield item("too-many-cameras", WARNING, "discovery", advice, evidence=evidence)
     for device in [one for one in others if one.problem != Reason.LIMIT][:MOST_DEVICE_ITEMS]:
         advice = words.DEVICE_UNUSABLE.filled(address=device.address, detail=device.detail or device.problem)
         evidence = {"problem": device.problem, "name": device.name, "epr": device.epr}
-        yield _item("device-unusable", WARNING, f"device/{device.address}", advice, evidence=evidence)
+        yield item("device-unusable", WARNING, f"device/{device.address}", advice, evidence=evidence)
 
 
-def _item(
+def item(
     code: str,
     severity: str,
     subject: str,
@@ -197,5 +200,6 @@ def _item(
     evidence: Mapping[str, object],
     caused_by: str | None = None,
 ) -> HealthItem:
+    """The item of an advice whose blanks are filled in."""
     since = None if since_us is None else format_time(since_us)
     return HealthItem(code, severity, subject, since, evidence, advice.cause, advice.remedy, caused_by)

@@ -17,6 +17,7 @@ from simpang_buffer.model import StreamKey
 from simpang_buffer.recording import protocol
 from simpang_buffer.recording.live import LiveInit
 from simpang_buffer.recording.protocol import Message, ProtocolError
+from simpang_buffer.recording.sandbox.confinement import Confinement, confinement_of
 from simpang_buffer.recording.view import StreamView, frame_from
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class Hearing:
 
     pulse: called with the CPU seconds and resident bytes of the process. idle: called with the stream, the
     gap's reason and whether a file was left broken, after the rows of its files are committed. on_disk_full:
-    called when the index finds no room.
+    called when the index finds no room. confined: called with what the process has taken from itself.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class Hearing:
         pulse: Callable[[float, int], None],
         idle: Callable[[StreamKey, str, bool], None],
         on_disk_full: Callable[[], None],
+        confined: Callable[[Confinement], None],
     ) -> None:
+        self._confined = confined
         self._views = views
         self._index = index
         self._pulse = pulse
@@ -91,9 +94,12 @@ class Hearing:
         """Notes what a message says; True when the index has to hear of it."""
         fields, key = message.fields, message.stream
         if key is None:
-            if message.kind != "pulse":
+            if message.kind == "pulse":
+                self._pulse(fields["cpu_s"], fields["rss_bytes"])
+            elif message.kind == "confined":
+                self._confined(confinement_of(fields))
+            else:
                 raise ProtocolError("no such message")
-            self._pulse(fields["cpu_s"], fields["rss_bytes"])
             return False
         view = self._views[key]
         match message.kind:

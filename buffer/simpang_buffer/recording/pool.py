@@ -17,6 +17,7 @@ from simpang_buffer.index.index import Index
 from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.reading.tail import Tail
 from simpang_buffer.recording.live import LiveDropped, LiveFeed, LiveFrame, LiveInit
+from simpang_buffer.recording.sandbox.confinement import Confinement
 from simpang_buffer.recording.spec import StreamSpec
 from simpang_buffer.recording.view import StreamStatus, StreamView
 from simpang_buffer.recording.worker import RecorderDied, Worker, WorkerSettings
@@ -127,6 +128,10 @@ class RecorderPool:
     def processes(self) -> list[tuple[int, float, int]]:
         """(pid, CPU seconds, resident bytes) of the running recorders, as they last said."""
         return [(w.pid, w.cpu_s, w.rss_bytes) for w in self._workers if w.pid is not None]
+
+    def confinements(self) -> list[Confinement]:
+        """What the running recorders have taken from themselves."""
+        return [w.confinement for w in self._workers if w.pid is not None and w.confinement is not None]
 
     def _worker_of(self, key: StreamKey) -> Worker:
         """A camera's streams share a process, and so what a refused sign-in has cost."""

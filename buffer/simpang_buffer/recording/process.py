@@ -11,15 +11,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
-import resource
-import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from simpang_buffer.model import GapReason, StreamKey
@@ -28,6 +25,8 @@ from simpang_buffer.recording.outbox import Outbox
 from simpang_buffer.recording.protocol import Message, ProtocolError
 from simpang_buffer.recording.recorder import Recorder, Surroundings
 from simpang_buffer.recording.reports import Reporter
+from simpang_buffer.recording.sandbox.confine import confine, harden
+from simpang_buffer.recording.sandbox.confinement import confinement_fields
 from simpang_buffer.recording.sign_in import SignIns
 from simpang_buffer.recording.spec import stream_spec
 from simpang_buffer.recording.sync import Disk, Report
@@ -40,18 +39,15 @@ _PULSE_S = 2.0
 # Of the 2 s that a process has to end: what it gives cameras to hear that we leave, and the daemon to listen.
 _TEARDOWN_S = 1.0
 _LAST_WORDS_S = 0.5
-# 32 streams with a TCP and two pairs of UDP sockets and a file each are 200.
-_MAX_FILES = 1024
-_PR_SET_NO_NEW_PRIVS = 38
-_PR_SET_NAME = 15
 
 
 class RecorderProcess:
     """Everything of one process that lives as long as it does."""
 
-    def __init__(self, surroundings: Surroundings, outbox: Outbox) -> None:
+    def __init__(self, surroundings: Surroundings, outbox: Outbox, memory: Callable[[], int]) -> None:
         self._surroundings = surroundings
         self._outbox = outbox
+        self._memory = memory
         self._recorders: dict[StreamKey, Recorder] = {}
         self._tasks: dict[StreamKey, asyncio.Task[None]] = {}
 
@@ -119,7 +115,7 @@ class RecorderProcess:
             if not self._surroundings.disk.alive:
                 # Nothing is recorded any more: the daemon starts a process that can.
                 raise RuntimeError("the disk thread has died")
-            fields = {"cpu_s": round(time.process_time(), 3), "rss_bytes": _resident_bytes()}
+            fields = {"cpu_s": round(time.process_time(), 3), "rss_bytes": self._memory()}
             self._outbox.tell(Message("pulse", fields=fields))
             await asyncio.sleep(_PULSE_S)
 
@@ -130,6 +126,9 @@ async def run(connection: socket.socket, media: Path, site: str, segment_s: floa
     reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 20)
     outbox = Outbox(writer)
     reporter = Reporter(outbox)
+    memory = _memory()
+    # The loop stands, and neither a thread nor a camera has been spoken to.
+    outbox.tell(Message("confined", fields=confinement_fields(confine([media]))))
 
     def report(reports: Sequence[Report]) -> None:
         loop.call_soon_threadsafe(reporter.take, reports)
@@ -148,7 +147,7 @@ async def run(connection: socket.socket, media: Path, site: str, segment_s: floa
             buffer=bytearray(BUFFER_BYTES),
         )
         try:
-            await RecorderProcess(surroundings, outbox).serve(reader)
+            await RecorderProcess(surroundings, outbox, memory).serve(reader)
         finally:
             # The thread's last reports come through the loop, so the loop must not be the one that joins it.
             await asyncio.to_thread(stack.close)
@@ -159,27 +158,11 @@ async def run(connection: socket.socket, media: Path, site: str, segment_s: floa
             writer.close()
 
 
-def harden() -> None:
-    """No new privileges, no core (it would hold passwords), few descriptors; ignores signals for the
-    daemon.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "no_new_privs is not possible")
-    libc.prctl(_PR_SET_NAME, b"simpang-record", 0, 0, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    limit = min(_MAX_FILES, hard) if hard != resource.RLIM_INFINITY else _MAX_FILES
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    # Beyond RLIMIT_FSIZE a write fails like any other, instead of killing all streams at once.
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXFSZ):
-        signal.signal(ignored, signal.SIG_IGN)
-
-
-def _resident_bytes() -> int:
-    """Of this process (proc(5), statm)."""
-    pages = Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+def _memory() -> Callable[[], int]:
+    """Gives the resident bytes of this process (proc(5), statm), which no file can be opened for later."""
+    fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    return lambda: int(os.pread(fd, 200, 0).split()[1]) * page_bytes
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

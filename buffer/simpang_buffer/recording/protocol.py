@@ -6,7 +6,7 @@ one program: a message that does not parse is a fault, never something to guess 
 `ProtocolError`.
 
     daemon -> recorder: record forget watch unwatch stop
-    recorder -> daemon: state opened fragment closed idle init frame dropped pulse
+    recorder -> daemon: confined state opened fragment closed idle init frame dropped pulse
 
 Per stream and run: opened { fragment } closed, again for each file. `fragment` means written, `closed`
 durable. A file that broke has no `closed`. `idle` ends what `record` began, after the last file: its reason

@@ -25,6 +25,7 @@ from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.recording.hearing import Hearing
 from simpang_buffer.recording.protocol import Message, encode
 from simpang_buffer.recording.retry import DiskRetry
+from simpang_buffer.recording.sandbox.confinement import Confinement
 from simpang_buffer.recording.spec import StreamSpec, spec_fields
 from simpang_buffer.recording.view import StreamView
 
@@ -79,6 +80,7 @@ class Worker:
         self.pid: int | None = None
         self.cpu_s = 0.0
         self.rss_bytes = 0
+        self.confinement: Confinement | None = None
         self._settings = settings
         self._index = index
         self._views = views
@@ -135,7 +137,12 @@ class Worker:
             stack.pop_all()  # the writer closes it now
         self._link, self.pid = writer, process.pid
         hearing = Hearing(
-            self._views, self._index, self._note_pulse, self._note_idle, self._settings.on_disk_full
+            self._views,
+            self._index,
+            self._note_pulse,
+            self._note_idle,
+            self._settings.on_disk_full,
+            self._note_confined,
         )
         try:
             async with asyncio.TaskGroup() as group:
@@ -209,6 +216,9 @@ class Worker:
 
     def _note_pulse(self, cpu_s: float, rss_bytes: int) -> None:
         self.cpu_s, self.rss_bytes = cpu_s, rss_bytes
+
+    def _note_confined(self, confinement: Confinement) -> None:
+        self.confinement = confinement
 
     def _note_idle(self, key: StreamKey, reason: str, broken: bool) -> None:
         """The process has stopped recording the stream; its files are closed, or broken."""

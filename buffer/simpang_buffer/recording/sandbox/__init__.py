@@ -1,0 +1,1 @@
+"""What a recorder process takes from itself before it hears the first byte from outside."""
