@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from simpang_buffer.index.database import Database
@@ -78,6 +78,12 @@ class StoppingIndex(Index):
     async def add_segment(self, segment: Segment) -> None:
         self._countdown.step()
         await super().add_segment(segment)
+
+    async def take_in(
+        self, key: StreamKey, header: RunHeader, segments: Sequence[Segment], *, shift_us: int = 0
+    ) -> int:
+        self._countdown.step()
+        return await super().take_in(key, header, segments, shift_us=shift_us)
 
     async def condemn(self, segments: Iterable[Segment], reason: GapReason) -> int:
         self._countdown.step()

@@ -1,8 +1,10 @@
 """Takes in the files that no row knows: after a start, and when a recorder has died with files open.
 
 An unknown file is read to its last fragment whose seal is right. What stands behind is cut off, the table
-appended, the file made durable, and only then its row added; a file without a good fragment is removed. A
-crash between any two of these steps leaves a file that the next adoption treats the same way.
+appended, the file made durable, and only then its row added. A file that can hold no footage is removed; one
+that holds something else than its name says, or of which not even the first fragment is as it was sealed, is
+set aside under another name and never deleted. A crash between any two of these steps leaves a file that the
+next adoption treats the same way.
 
 The media tree is not walked: of each stream only runs from the one that was newest at the last adoption are
 looked at, and in them only files behind the last one known.
@@ -11,17 +13,22 @@ looked at, and in them only files behind the last one known.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simpang_buffer.index.errors import StorageError
+from simpang_buffer.index.foreign import belongs
 from simpang_buffer.index.garbage import empty_garbage
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles, segment_of_scan
 from simpang_buffer.media.boxes import Scan
 from simpang_buffer.media.seal import BadBox
-from simpang_buffer.model import RunHeader, Segment, StreamKey, segment_path
+from simpang_buffer.model import Segment, StreamKey, segment_path
+
+# Reading torn files is hashing, which threads do side by side; more of them only queue for the disk.
+_AT_ONCE = max(2, min(os.cpu_count() or 1, 8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,8 @@ class Problem:
 class Report:
     """What an adoption did; paths are relative to the media folder.
 
-    removed: files without a good fragment. aside: files that were not what their names said, renamed.
+    removed: files that held nothing. aside: files that were not what their names said, or not as they were
+    sealed, renamed.
     """
 
     adopted: tuple[Segment, ...] = ()
@@ -54,20 +62,47 @@ class Report:
 
 
 async def adopt(
-    media: Path, index: Index, keys: Iterable[StreamKey] | None = None, *, files: MediaFiles | None = None
+    media: Path,
+    index: Index,
+    keys: Iterable[StreamKey] | None = None,
+    *,
+    files: MediaFiles | None = None,
+    since: int | None = None,
+    below: int | None = None,
 ) -> Report:
-    """Adopts the unknown files of the streams (None: all), none of which may be recording. Idempotent.
+    """Adopts the unknown files of the streams (None: all). Idempotent.
 
-    Also finishes what is on the garbage list. Raises StorageError where the index itself fails.
+    since, below: only runs from the one and before the other; of those nobody may be recording. Streams are
+    read side by side. Also finishes what is on the garbage list. Raises StorageError where the index fails.
     """
     files = files or MediaFiles(media)
     await empty_garbage(index, files)
     if keys is None:
         keys = await asyncio.to_thread(files.streams)
-    report = Report()
-    for key in keys:
-        report += await _adopt_stream(index, files, key)
-    return report
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(key: StreamKey) -> Report:
+        async with turn:
+            return await _adopt_stream(index, files, key, since, below)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(key), name=f"adopt:{key}") for key in keys]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return sum((task.result() for task in tasks), Report())
+
+
+async def reserve_run_numbers(
+    index: Index, files: MediaFiles, keys: Iterable[StreamKey] | None = None
+) -> None:
+    """From now on `next_run` is above every run that has a folder, known or not: the streams (None: all) can
+    be recorded before what lies there is adopted."""
+    for key in await asyncio.to_thread(files.streams) if keys is None else keys:
+        runs = await asyncio.to_thread(files.runs, key)
+        if runs and runs[-1] >= await index.next_run(key):
+            # Before a file of it is removed, with which all trace of the number would go.
+            await index.keep_run_number(key, runs[-1])
 
 
 async def adopt_file(index: Index, files: MediaFiles, key: StreamKey, run: int, seq: int) -> Report:
@@ -79,19 +114,22 @@ async def adopt_file(index: Index, files: MediaFiles, key: StreamKey, run: int, 
         return Report(problems=(Problem(path, f"{error.strerror}; look at the disk's health"),))
 
 
-async def _adopt_stream(index: Index, files: MediaFiles, key: StreamKey) -> Report:
+async def _adopt_stream(
+    index: Index, files: MediaFiles, key: StreamKey, since: int | None, below: int | None
+) -> Report:
     settled = await index.settled_run(key)
-    runs = [run for run in await asyncio.to_thread(files.runs, key) if run >= settled]
+    first = settled if since is None else max(settled, since)
+    on_disk = await asyncio.to_thread(files.runs, key)
+    runs = [run for run in on_disk if run >= first and (below is None or run < below)]
     if not runs:
         return Report()
-    if runs[-1] >= await index.next_run(key):
-        # Before a file of it is removed, with which all trace of the number would go.
-        await index.keep_run_number(key, runs[-1])
+    await reserve_run_numbers(index, files, [key])
     report = Report()
     for run in runs:
         for seq in await _unknown(index, files, key, run):
             report += await adopt_file(index, files, key, run, seq)
-    if not report.problems and runs[-1] > settled:
+    # What lies before `since` is somebody else's to settle.
+    if not report.problems and runs[-1] > settled and (since is None or since <= settled):
         await index.settle(key, runs[-1])
     return report
 
@@ -113,21 +151,15 @@ async def _adopt_file(
     try:
         scanned = await asyncio.to_thread(files.read_back, path)
     except BadBox:
-        return await asyncio.to_thread(_remove, files, path)
+        return await asyncio.to_thread(_dispose, files, path, 0)
     if not scanned.fragments:
-        return await asyncio.to_thread(_remove, files, path)
-    if _names(scanned.header.run) != named:
-        aside = await asyncio.to_thread(files.set_aside, path)
-        return Report(aside=(aside,))
+        return await asyncio.to_thread(_dispose, files, path, scanned.header.end)
+    if not belongs(scanned.header.run, *named):
+        return Report(aside=(await asyncio.to_thread(_set_aside, files, path),))
     size_bytes = await asyncio.to_thread(_make_durable, files, path, scanned)
-    segment = segment_of_scan(scanned, size_bytes)
-    await index.add_run(scanned.header.run, segment.width, segment.height)
-    await index.add_segment(segment)
+    segment = replace(segment_of_scan(scanned, size_bytes), key=named[0])
+    await index.take_in(named[0], scanned.header.run, [segment])
     return Report(adopted=(segment,))
-
-
-def _names(header: RunHeader) -> tuple[StreamKey, int, int]:
-    return header.key, header.run, header.seq
 
 
 def _make_durable(files: MediaFiles, path: Path, scanned: Scan) -> int:
@@ -143,8 +175,17 @@ def _make_durable(files: MediaFiles, path: Path, scanned: Scan) -> int:
     return size_bytes
 
 
-def _remove(files: MediaFiles, path: Path) -> Report:
+def _dispose(files: MediaFiles, path: Path, header_end: int) -> Report:
+    """Of a file without a good fragment."""
+    if not files.holds_nothing(path, header_end):
+        return Report(aside=(_set_aside(files, path),))
     files.unlink(path)
     files.sync_folders([path])
     files.remove_folder(path.parent)
     return Report(removed=(path,))
+
+
+def _set_aside(files: MediaFiles, path: Path) -> Path:
+    aside = files.set_aside(path)
+    files.sync_folders([path])
+    return aside

@@ -15,7 +15,7 @@ from simpang_buffer.index.database import Database, open_database
 from simpang_buffer.index.deletions import Order, Removed, condemn, ordinals_of
 from simpang_buffer.index.errors import HoldsFull
 from simpang_buffer.index.holds import held_bytes
-from simpang_buffer.index.insertion import insert_run, insert_segments
+from simpang_buffer.index.insertion import insert_run, insert_segments, take_in
 from simpang_buffer.index.integrity import integrity_faults
 from simpang_buffer.index.rows import (
     RUN_COLUMNS,
@@ -151,6 +151,17 @@ class Index:
         """Rows of many streams in one transaction, as `add_segment`, in the order they were recorded."""
         async with self.db.transaction() as tx:
             await insert_segments(tx, segments)
+
+    async def take_in(
+        self, key: StreamKey, header: RunHeader, segments: Sequence[Segment], *, shift_us: int = 0
+    ) -> int:
+        """Run and rows of files recorded before rows that the index holds; returns how many are new.
+
+        key: the header's own, but for footage of another site. A run whose clock was corrected since keeps
+        the correction. shift_us: see `insert_segments`.
+        """
+        async with self.db.transaction() as tx:
+            return await take_in(tx, key, header, segments, shift_us)
 
     async def segments(self, key: StreamKey, start_us: int, end_us: int) -> list[Segment]:
         """Segments that overlap the range, in the order they were recorded (by run and sequence)."""

@@ -9,9 +9,10 @@ runs of its stream that came before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
-from simpang_buffer.index.changes import stream_id_of
+from simpang_buffer.index.changes import names, stream_id_of
 from simpang_buffer.index.database import Transaction
 from simpang_buffer.model import RunHeader, Segment, StreamKey
 
@@ -44,6 +45,24 @@ async def insert_segments(
     for (key, run), group in groupby(segments, key=lambda one: (one.key, one.run)):
         added += await _insert_of_run(tx, await stream_id_of(tx, key), run, list(group), late, shift_us)
     return added
+
+
+async def take_in(
+    tx: Transaction, key: StreamKey, header: RunHeader, segments: Sequence[Segment], shift_us: int
+) -> int:
+    """Run and rows of files read back; returns how many rows are new. Times are those in the files: where the
+    run was dated anew since, the rows are, too."""
+    await insert_run(tx, key, header, segments[0].width, segments[0].height)
+    moved_us = await tx.value(
+        """select coalesce(anchor_us - recorded_anchor_us, 0) from run
+           where run = ? and stream_id = (select id from stream where camera = ? and stream = ?)""",
+        (header.run, *names(key)),
+    )
+    if moved_us:
+        segments = [
+            replace(one, start_us=one.start_us + moved_us, end_us=one.end_us + moved_us) for one in segments
+        ]
+    return await insert_segments(tx, segments, late=True, shift_us=shift_us)
 
 
 async def _insert_of_run(

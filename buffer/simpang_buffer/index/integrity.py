@@ -16,7 +16,9 @@ async def integrity_faults(database: Database) -> list[str]:
     broken = await database.read("pragma foreign_key_check")
     totals = await database.read(
         """select camera, stream from stream where (bytes, segments) <> (
-             select coalesce(sum(size_bytes), 0), count(*) from segment where stream_id = id)"""
+             select coalesce(sum(size_bytes), 0), count(*) from segment where stream_id = id)
+           union select camera, stream from stream where (bytes, segments) <> (
+             select coalesce(sum(bytes), 0), coalesce(sum(segments), 0) from stored where stream_id = id)"""
     )
     return [
         *_summary([str(row[0]) for row in damage if row[0] != "ok"], "faults of the file"),

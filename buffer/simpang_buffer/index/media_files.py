@@ -13,12 +13,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from simpang_buffer.media.boxes import Scan, scan
-from simpang_buffer.media.seal import table_box
+from simpang_buffer.media.seal import SEAL_BYTES, table_box
 from simpang_buffer.model import FragmentFlags, Segment, StreamKey, segment_path
 
 _ID = re.compile(r"[a-z0-9-]{1,32}")
 _RUN = re.compile(r"\d{6,18}")
 _SEGMENT = re.compile(r"(\d{6,18})\.mp4")
+# A fragment holds 4 MB at most (segment_writer), so a file that is torn within its first one is no larger.
+_MOST_TORN_BYTES = 8 << 20
 
 
 class MediaFiles:
@@ -80,6 +82,24 @@ class MediaFiles:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             return scan(file)
 
+    def holds_nothing(self, path: Path, header_end: int) -> bool:
+        """Whether no footage can be in a file of which no fragment is whole: it ends within the first one, or
+        what stands behind its header is zeros, or it has no header and nothing that looks like a fragment.
+        header_end: 0 without a header. What is not empty by this measure may be of use to somebody."""
+        with (self.root / path).open("rb") as file:
+            file.seek(header_end)
+            data = file.read(_MOST_TORN_BYTES + 1)
+        if len(data) > _MOST_TORN_BYTES:
+            return False
+        if header_end == 0:
+            return b"mdat" not in data
+        if not data.strip(b"\0") or len(data) < 8:
+            return True
+        # Whole by its lengths, yet not as it was sealed: it was altered, or its disk lost a piece.
+        moof = int.from_bytes(data[:4], "big")
+        mdat = int.from_bytes(data[moof : moof + 4], "big")
+        return data[4:8] != b"moof" or len(data) < moof + mdat + SEAL_BYTES or not data[moof:].strip(b"\0")
+
     def close_torn(self, path: Path, scanned: Scan) -> None:
         """Cuts the file behind its last good seal, appends its fragment table and makes it durable."""
         table = table_box(scanned.fragments, scanned.seal)
@@ -102,8 +122,23 @@ class MediaFiles:
     def set_aside(self, path: Path) -> Path:
         """Renames a file that is not what its name says; it is ours no longer. Returns the new path."""
         aside = path.with_name(path.name + ".unknown")
+        number = 1
+        while (self.root / aside).exists():
+            number += 1
+            aside = path.with_name(f"{path.name}.unknown-{number}")
         (self.root / path).rename(self.root / aside)
         return aside
+
+    def move_run(self, key: StreamKey, run: int, to: StreamKey) -> bool:
+        """Gives a run's folder to another stream, durably. False where that one has such a run."""
+        source, target = self._folder(key, run), self._folder(to, run)
+        target.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if target.exists():
+            return False
+        source.rename(target)
+        names = [segment_path(key, run, 0).parent, segment_path(to, run, 0).parent]
+        self.sync_folders(name / "0" for name in names)
+        return True
 
     def sync_folders(self, paths: Iterable[Path]) -> None:
         """Makes durable which files there are: syncs their folders and the ones around."""
