@@ -1,58 +1,60 @@
-"""CPU and memory of recording at 1, 8 and 16 streams, beside one `ffmpeg -c copy -f segment` per stream.
+"""CPU and memory of recording, beside other recorders of the same cameras, one after the other in one run.
 
-Both record the same cameras one after the other in the same run, for as long, to the same disk. simpang is
-the whole gateway as installed: daemon, recorder process, page, index and sync; its recorder process stands
-beside it. CPU is in per cent of one core. Memory is in MB: PSS, so that what processes share is counted once,
-and RSS, which counts it in each.
+simpang is the whole gateway as installed: daemon, recorder process, page, index and sync; its recorder stands
+beside it. The others: one `ffmpeg -c copy -f segment` per stream, GStreamer's splitmuxsink in one process, and
+a pump that copies bytes from sockets to files and understands nothing, woken by what arrives or on the
+recorder's beat. CPU is in per cent of one core, for each stream; memory in MB: PSS, so that what processes
+share is counted once, and RSS, which counts it in each. Cameras deliver in bursts, a picture at once, or
+(`paced`) packet by packet as a network does.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from recorders import beat_pump, cameras, ffmpegs, frames_lost, pump, relayed, simpang, splitmux
 
-HERE = Path(__file__).parent
-SIMPANG = Path(sys.executable).parent / "simpang"
+Recorder = Callable[[int, int, Path], AbstractContextManager[list[psutil.Process]]]
+# More processes than these two cores can carry beside the cameras.
+MOST_FFMPEGS = 16
 
 
 @dataclass(frozen=True)
 class Figures:
-    """cpu: seconds of CPU per second. memory_bytes: PSS. parts: both for each kind of process."""
+    """cpu: seconds of CPU per second. memory_bytes: PSS."""
 
     cpu: float
     memory_bytes: int
     rss_bytes: int
-    parts: dict[str, tuple[float, int]]
+
+    def __add__(self, other: Figures) -> Figures:
+        return Figures(
+            self.cpu + other.cpu, self.memory_bytes + other.memory_bytes, self.rss_bytes + other.rss_bytes
+        )
 
 
-def measure(processes: list[psutil.Process], seconds: float) -> Figures:
+def measure(processes: list[psutil.Process], seconds: float) -> dict[str, Figures]:
+    """By kind of process."""
     before = {process.pid: _cpu(process) for process in processes}
     begun = time.monotonic()
     time.sleep(seconds)
-    parts: dict[str, tuple[float, int]] = {}
+    found: dict[str, Figures] = {}
     for process in processes:
         cpu = (_cpu(process) - before[process.pid]) / (time.monotonic() - begun)
-        kind = _kind(process)
-        so_far = parts.get(kind, (0.0, 0))
-        parts[kind] = (so_far[0] + cpu, so_far[1] + process.memory_full_info().pss)
-    rss_bytes = sum(process.memory_info().rss for process in processes)
-    return Figures(
-        sum(c for c, _ in parts.values()), sum(size for _, size in parts.values()), rss_bytes, parts
-    )
+        figures = Figures(cpu, process.memory_full_info().pss, process.memory_info().rss)
+        kind = "recorder" if "recording.process" in " ".join(process.cmdline()) else "other"
+        found[kind] = found.get(kind, Figures(0, 0, 0)) + figures
+    return found
 
 
 def _cpu(process: psutil.Process) -> float:
@@ -61,128 +63,69 @@ def _cpu(process: psutil.Process) -> float:
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
-def _kind(process: psutil.Process) -> str:
-    words = " ".join(process.cmdline())
-    return "recorder" if "recording.process" in words else "ffmpeg" if "ffmpeg" in words else "daemon"
+def run(recorder: Recorder, port: int, count: int, seconds: float) -> tuple[dict[str, Figures], int]:
+    """The figures, and what the gateway lost of the pictures."""
+    with _folder() as folder:
+        with recorder(port, count, folder) as processes:
+            time.sleep(3)
+            figures = measure(processes, seconds)
+        return figures, frames_lost(folder) if recorder is simpang else 0
 
 
 @contextlib.contextmanager
-def cameras(count: int) -> Iterator[tuple[int, float]]:
-    """Port and megabits per second of each."""
-    farm = subprocess.Popen(
-        [sys.executable, str(HERE / "farm.py"), str(count)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
-    )
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
     try:
-        assert farm.stdout is not None
-        port, rate = farm.stdout.readline().split()
-        yield int(port), float(rate)
+        yield folder
     finally:
-        farm.kill()
-        farm.wait()
-
-
-@contextlib.contextmanager
-def gateway(port: int, count: int, folder: Path) -> Iterator[list[psutil.Process]]:
-    """Yields its processes once every stream is recorded."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        listen = probe.getsockname()[1]
-    text = (
-        '[site]\nid = "bench"\ntime_zone = "UTC"\n[discovery]\nenabled = false\n'
-        f'[web]\nlisten = []\nplain_listen = ["127.0.0.1:{listen}"]\n'
-    )
-    for number in range(count):
-        text += f'[[camera]]\nid = "c{number}"\nurl = "rtsp://127.0.0.1:{port}/{number}"\nrecord = ["main"]\n'
-    file = folder / "bench.toml"
-    file.write_text(text)
-    log = (folder / "gateway.log").open("wb")
-    with log:
-        process = subprocess.Popen(
-            [str(SIMPANG), "--config", str(file), "run", "--data", str(folder / "data")],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while _recorded(folder / "data") < count:
-            assert process.poll() is None, (folder / "gateway.log").read_text()
-            assert time.monotonic() < deadline, (folder / "gateway.log").read_text()
-            time.sleep(0.2)
-        root = psutil.Process(process.pid)
-        yield [root, *root.children(recursive=True)]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
-
-
-def _recorded(data: Path) -> int:
-    asked = subprocess.run(
-        [str(SIMPANG), "--socket", str(data / "api.sock"), "--json", "status"],
-        capture_output=True,
-        check=False,
-    )
-    if asked.returncode:
-        return 0
-    return sum(camera["state"] == "recording" for camera in json.loads(asked.stdout)["cameras"])
-
-
-@contextlib.contextmanager
-def ffmpegs(port: int, count: int, folder: Path) -> Iterator[list[psutil.Process]]:
-    running = []
-    for number in range(count):
-        out = folder / f"f{number}-%03d.mp4"
-        running.append(
-            subprocess.Popen(
-                ["ffmpeg", "-v", "error", "-nostdin", "-rtsp_transport", "tcp",
-                 "-i", f"rtsp://127.0.0.1:{port}/{number}", "-c", "copy", "-f", "segment",
-                 "-segment_time", "60", "-reset_timestamps", "1", str(out)],
-            )
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 60
-        while any(not list(folder.glob(f"f{number}-*.mp4")) for number in range(count)):
-            assert time.monotonic() < deadline, "ffmpeg does not record"
-            time.sleep(0.2)
-        yield [psutil.Process(one.pid) for one in running]
-    finally:
-        for one in running:
-            one.terminate()
-        for one in running:
-            one.wait(10)
+        shutil.rmtree(folder)
 
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--streams", type=int, nargs="+", default=[1, 8, 16])
+    asked.add_argument("--streams", type=int, nargs="+", default=[1, 8, 16, 44])
     asked.add_argument("--seconds", type=float, default=20)
+    asked.add_argument("--only", choices=("burst", "paced"))
     options = asked.parse_args()
-    print(f"{os.cpu_count()} cores; {options.seconds:g} s each\n")
-    print("        |    simpang, all      |   recorder   |        ffmpeg        |  all/ffmpeg | rec/ffmpeg")
-    print("streams |   CPU    PSS    RSS  |  CPU    PSS  |   CPU    PSS    RSS  |  CPU   PSS  |  CPU   PSS")
+    print(
+        f"{os.cpu_count()} cores; {options.seconds:g} s each; CPU per stream, memory of all in MB (PSS/RSS)\n"
+    )
+    print(
+        "cameras       | simpang, all    | its recorder    | ffmpeg           | splitmuxsink    | pumps "
+        "(woken beat) | recorder to: ffmpeg pumps | all to ffmpeg | lost"
+    )
     for count in options.streams:
-        with cameras(count) as (port, rate):
-            ours, theirs = tempfile.mkdtemp(prefix="bench-"), tempfile.mkdtemp(prefix="bench-")
-            try:
-                with gateway(port, count, Path(ours)) as processes:
-                    time.sleep(3)
-                    our = measure(processes, options.seconds)
-                with ffmpegs(port, count, Path(theirs)) as processes:
-                    time.sleep(3)
-                    their = measure(processes, options.seconds)
-            finally:
-                shutil.rmtree(ours)
-                shutil.rmtree(theirs)
-        cpu, size_bytes = our.parts["recorder"]
-        print(
-            f"{count:7} | {our.cpu:6.1%} {our.memory_bytes / 1e6:6.0f} {our.rss_bytes / 1e6:6.0f} "
-            f"| {cpu:6.1%} {size_bytes / 1e6:5.0f} "
-            f"| {their.cpu:6.1%} {their.memory_bytes / 1e6:6.0f} {their.rss_bytes / 1e6:6.0f} "
-            f"| {our.cpu / their.cpu:5.2f} {our.memory_bytes / their.memory_bytes:5.2f} "
-            f"| {cpu / their.cpu:5.2f} {size_bytes / their.memory_bytes:5.2f}  ({rate:.2f} Mbit/s each)",
-            flush=True,
-        )
+        with cameras(count) as (port, rate), relayed(port) as slow_port:
+            for way, at in (("burst", port), ("paced", slow_port)):
+                if options.only in (None, way):
+                    _row(way, at, count, options.seconds)
+    print(f"\n{rate:.2f} Mbit/s, 1280 x 720, 25 pictures a second, H.264, TCP")
+
+
+def _row(way: str, port: int, count: int, seconds: float) -> None:
+    ours, lost = run(simpang, port, count, seconds)
+    recorder, every = ours["recorder"], ours["recorder"] + ours["other"]
+    others = {}
+    for name, peer in (("ffmpeg", ffmpegs), ("splitmux", splitmux), ("pump", pump), ("beat", beat_pump)):
+        if peer is not ffmpegs or count <= MOST_FFMPEGS:
+            others[name] = run(peer, port, count, seconds)[0]["other"]
+    ffmpeg, woken, beat = others.get("ffmpeg"), others["pump"], others["beat"]
+    pumps = f"{recorder.cpu / woken.cpu:4.2f} {recorder.cpu / beat.cpu:4.2f}"
+    against, ratios = "   -", f"{pumps} | -"
+    if ffmpeg:
+        against = f"{recorder.cpu / ffmpeg.cpu:4.2f}"
+        ratios = f"{pumps} | {every.cpu / ffmpeg.cpu:4.2f}, memory of the recorder "
+        ratios += f"{recorder.memory_bytes / ffmpeg.memory_bytes:4.2f}"
+    print(
+        f"{count:3} {way:9} | {_cell(every, count)} | {_cell(recorder, count)} | "
+        f"{_cell(ffmpeg, count) if ffmpeg else '-':>15} | {_cell(others['splitmux'], count)} | "
+        f"{woken.cpu / count:5.2%} {beat.cpu / count:5.2%} | {against} {ratios} | {lost}",
+        flush=True,
+    )
+
+
+def _cell(figures: Figures, count: int) -> str:
+    return f"{figures.cpu / count:5.2%} {figures.memory_bytes / 1e6:4.0f}/{figures.rss_bytes / 1e6:4.0f}"
 
 
 if __name__ == "__main__":
