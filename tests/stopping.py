@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from simpang_buffer.index.database import Database
+from simpang_buffer.index.deletions import Order, Removed
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.media.boxes import Scan
@@ -80,14 +81,24 @@ class StoppingIndex(Index):
         await super().add_segment(segment)
 
     async def take_in(
-        self, key: StreamKey, header: RunHeader, segments: Sequence[Segment], *, shift_us: int = 0
+        self,
+        key: StreamKey,
+        header: RunHeader,
+        segments: Sequence[Segment],
+        *,
+        size: tuple[int, int] | None = None,
+        shift_us: int = 0,
     ) -> int:
         self._countdown.step()
-        return await super().take_in(key, header, segments, shift_us=shift_us)
+        return await super().take_in(key, header, segments, size=size, shift_us=shift_us)
 
     async def condemn(self, segments: Iterable[Segment], reason: GapReason) -> int:
         self._countdown.step()
         return await super().condemn(segments, reason)
+
+    async def remove(self, orders: Sequence[tuple[Order, Sequence[int]]]) -> Removed:
+        self._countdown.step()
+        return await super().remove(orders)
 
     async def drop_garbage(self, paths: Iterable[Path]) -> None:
         self._countdown.step()

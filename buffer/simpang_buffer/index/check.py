@@ -22,6 +22,7 @@ from itertools import groupby
 from pathlib import Path
 
 from simpang_buffer.index.adoption import adopt_file
+from simpang_buffer.index.foreign import belongs
 from simpang_buffer.index.garbage import empty_garbage
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles, segment_of_scan
@@ -102,6 +103,8 @@ class _Checker:
 
     async def _run(self, key: StreamKey, run: int, rows: dict[int, Segment]) -> list[_Fault]:
         sizes = await asyncio.to_thread(self._files.sizes, key, run)
+        known = await self._index.run(key, run)
+        moved_us = known.moved_us if known else 0
         garbage = set(await self._index.garbage())
         faults: list[_Fault] = []
         for seq in sorted({*rows, *sizes}):
@@ -113,14 +116,14 @@ class _Checker:
                 continue
             found = _compare(path, row, sizes.get(seq))
             if found is None and self._deep:
-                found = await asyncio.to_thread(self._read, path, row)
+                found = await asyncio.to_thread(self._read, path, row, moved_us)
             if found is None and path in garbage:
                 found = Finding("garbage", path, "indexed, and on the list of files to delete")
             if found is not None and await self._is_row_now(row):
                 faults.append(_Fault(found, row))
         return faults
 
-    def _read(self, path: Path, row: Segment) -> Finding | None:
+    def _read(self, path: Path, row: Segment, moved_us: int) -> Finding | None:
         try:
             scanned = self._files.read_back(path)
         except FileNotFoundError:
@@ -130,7 +133,17 @@ class _Checker:
         if len(scanned.fragments) < row.fragments:
             words = f"fragment {len(scanned.fragments)} of {row.fragments} is not what was sealed"
             return Finding("sealed", path, words)
-        if segment_of_scan(scanned, row.size_bytes) != row:
+        if not belongs(scanned.header.run, row.key, row.run, row.seq):
+            return Finding("differs", path, "it is not what its name says")
+        found = segment_of_scan(scanned, row.size_bytes)
+        # A run that was dated anew, or another site's that was renamed, goes by its row.
+        if row != replace(
+            found,
+            key=row.key,
+            folder=row.folder,
+            start_us=found.start_us + moved_us,
+            end_us=found.end_us + moved_us,
+        ):
             return Finding("differs", path, "the file's own account differs from its row")
         return None
 

@@ -45,13 +45,19 @@ async def foreign_streams(database: Database) -> dict[StreamKey, str]:
     return {StreamKey(camera, stream): site for camera, stream, site in rows}
 
 
+async def own_cameras(database: Database) -> set[str]:
+    """Ids under which the index holds footage of this site."""
+    rows = await database.read("select distinct camera from stream where site = '' and segments > 0")
+    return {row[0] for row in rows}
+
+
 async def mark_foreign(database: Database, key: StreamKey, site: str) -> None:
     """The stream is another site's. One that is ours stays so."""
     async with database.transaction() as tx:
         await tx.run(
             """insert into stream (camera, stream, site) values (?, ?, ?)
                on conflict (camera, stream) do update set site = excluded.site
-               where segments = 0 and next_run = 1""",
+               where segments = 0""",
             (*names(key), site),
         )
 

@@ -15,7 +15,7 @@ from simpang_buffer.index.database import Database, open_database
 from simpang_buffer.index.deletions import Order, Removed, condemn, ordinals_of
 from simpang_buffer.index.errors import HoldsFull
 from simpang_buffer.index.holds import held_bytes
-from simpang_buffer.index.insertion import insert_run, insert_segments, take_in
+from simpang_buffer.index.insertion import insert_late, insert_run, insert_segments
 from simpang_buffer.index.integrity import integrity_faults
 from simpang_buffer.index.rows import (
     RUN_COLUMNS,
@@ -153,15 +153,22 @@ class Index:
             await insert_segments(tx, segments)
 
     async def take_in(
-        self, key: StreamKey, header: RunHeader, segments: Sequence[Segment], *, shift_us: int = 0
+        self,
+        key: StreamKey,
+        header: RunHeader,
+        segments: Sequence[Segment],
+        *,
+        size: tuple[int, int] | None = None,
+        shift_us: int = 0,
     ) -> int:
         """Run and rows of files recorded before rows that the index holds; returns how many are new.
 
         key: the header's own, but for footage of another site. A run whose clock was corrected since keeps
-        the correction. shift_us: see `insert_segments`.
+        the correction. size: width and height at its start. shift_us: see `insert_segments`.
         """
         async with self.db.transaction() as tx:
-            return await take_in(tx, key, header, segments, shift_us)
+            await insert_run(tx, key, header, *(size or (segments[0].width, segments[0].height)))
+            return await insert_late(tx, key, segments, shift_us)
 
     async def segments(self, key: StreamKey, start_us: int, end_us: int) -> list[Segment]:
         """Segments that overlap the range, in the order they were recorded (by run and sequence)."""
@@ -213,15 +220,6 @@ class Index:
             (after, limit),
         )
         return [(row[0], segment_of(StreamKey(row[1], row[2]), row[3:])) for row in rows]
-
-    async def started_between(self, key: StreamKey, start_us: int, end_us: int, limit: int) -> list[Segment]:
-        """The stream's oldest segments that started in the range."""
-        rows = await self.db.read(
-            f"""{_SELECT_SEGMENTS} where s.stream_id = ? and s.start_us between ? and ?
-                order by s.start_us limit ?""",
-            (await self._id(key), start_us, end_us - 1, limit),
-        )
-        return [segment_of(key, row) for row in rows]
 
     # Deleting: condemn, unlink, sync the folder, drop_garbage
 

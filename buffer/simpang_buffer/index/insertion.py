@@ -47,16 +47,13 @@ async def insert_segments(
     return added
 
 
-async def take_in(
-    tx: Transaction, key: StreamKey, header: RunHeader, segments: Sequence[Segment], shift_us: int
-) -> int:
-    """Run and rows of files read back; returns how many rows are new. Times are those in the files: where the
-    run was dated anew since, the rows are, too."""
-    await insert_run(tx, key, header, segments[0].width, segments[0].height)
+async def insert_late(tx: Transaction, key: StreamKey, segments: Sequence[Segment], shift_us: int) -> int:
+    """Rows of one run's files as they were read back; returns how many are new. Times are those in the files:
+    where the run was dated anew since, the rows are, too."""
     moved_us = await tx.value(
         """select coalesce(anchor_us - recorded_anchor_us, 0) from run
            where run = ? and stream_id = (select id from stream where camera = ? and stream = ?)""",
-        (header.run, *names(key)),
+        (segments[0].run, *names(key)),
     )
     if moved_us:
         segments = [
