@@ -12,7 +12,19 @@ from typing import Any
 
 from media_samples import SoundTrack, Unit, VideoCodec, parameter_sets
 from simpang_buffer.media.parameter_store import ParameterSetStore
-from simpang_buffer.model import AccessUnit, AnchorSource, AudioFormat, GapReason, StreamKey, VideoFormat
+from simpang_buffer.model import (
+    AccessUnit,
+    AnchorSource,
+    AudioFormat,
+    GapReason,
+    Segment,
+    StreamKey,
+    VideoFormat,
+)
+from simpang_buffer.recording.file_calls import FileCalls
+from simpang_buffer.recording.file_systems import FileSystems
+from simpang_buffer.recording.group_sync import GroupSync
+from simpang_buffer.recording.segment_file import SegmentFile
 from simpang_buffer.recording.segment_writer import (
     AppendFragment,
     FinishFile,
@@ -68,8 +80,19 @@ def perform(steps: Sequence[Step]) -> list[Any]:
             case AppendFragment(file, buffers, fragment, seal):
                 file.append(buffers, fragment, seal)
             case FinishFile(file):
-                rows.append(file.finish())
+                rows.append(finished(file))
     return rows
+
+
+def finished(file: SegmentFile) -> Segment | None:
+    """The row of a file that is made durable by itself; None for one that held nothing and is gone."""
+    if not file.fragments:
+        file.remove()
+        return None
+    file.close_up()
+    assert GroupSync(FileSystems(), FileCalls()).sync([file]) == {}
+    file.close()
+    return file.row()
 
 
 def probe(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from media_samples import SoundTrack, Unit, VideoCodec, video
-from recorded_runs import video_format
+from recorded_runs import finished, video_format
 from simpang_buffer.index.index import Index
 from simpang_buffer.media.audio_format import audio_format
 from simpang_buffer.model import AccessUnit, AnchorSource, AudioFormat, GapReason, Segment, StreamKey
@@ -54,6 +54,7 @@ class Take:
     key_every: int = 15
     width: int = 160
     height: int = 120
+    site: str = "site"
 
     @property
     def audio(self) -> AudioFormat | None:
@@ -74,7 +75,7 @@ def record(media: Path, take: Take, *, close: bool = True) -> Recording:
         b_frames=take.b_frames,
     )
     writer = SegmentWriter(
-        RunStart("site", take.key, take.run, take.previous_end, None),
+        RunStart(take.site, take.key, take.run, take.previous_end, None),
         media,
         take.audio,
         lambda: (take.start_us, AnchorSource.RTCP),
@@ -97,7 +98,7 @@ def record(media: Path, take: Take, *, close: bool = True) -> Recording:
             case AppendFragment(file, buffers, fragment, seal):
                 file.append(buffers, fragment, seal)
             case FinishFile(file):
-                row = file.finish()
+                row = finished(file)
                 assert row is not None
                 done.rows.append(row)
     if not close:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import errno
 import resource
 import subprocess
 import threading
@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 import media_samples
+from faulty_disk import Chosen, FaultyCalls
 from recorded_runs import perform, pictures, probe, until, video_format, writer
 from simpang_buffer.media.boxes import scan
 from simpang_buffer.model import GapReason, Segment
+from simpang_buffer.recording.file_systems import Method
 from simpang_buffer.recording.segment_file import DiskFailed, SegmentFile
 from simpang_buffer.recording.segment_writer import AppendFragment, FinishFile, OpenFile, Step
 from simpang_buffer.recording.sync import Disk, FileClosed, FileFailed, FileOpened, FragmentWritten, Report
@@ -51,12 +53,14 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
 def test_what_is_reported_closed_is_on_disk_and_whole(tmp_path: Path) -> None:
     reports: list[Report] = []
 
-    with Disk(reports.extend, flush_s=0.05) as disk:
+    with Disk(reports.extend, flush_s=60.0) as disk:
         disk.submit(steps_of_a_run(tmp_path, segment_s=2.0))
 
+    # The second file does not wait for the first to be durable.
     assert [type(report) for report in reports] == [
-        FileOpened, FragmentWritten, FragmentWritten, FileClosed,
-        FileOpened, FragmentWritten, FragmentWritten, FileClosed,
+        FileOpened, FragmentWritten, FragmentWritten,
+        FileOpened, FragmentWritten, FragmentWritten,
+        FileClosed, FileClosed,
     ]  # fmt: skip
     assert (
         sum(int(probe(tmp_path / row.path)["streams"][0]["nb_read_frames"]) for row in rows_of(reports)) == 60
@@ -75,18 +79,17 @@ def test_leaving_closes_files_that_are_still_open(tmp_path: Path) -> None:
         assert scan(file).closed
 
 
-def test_files_are_synced_every_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[int] = []
-    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(fd))
+def test_files_are_synced_every_flush(tmp_path: Path) -> None:
+    calls = FaultyCalls()
     steps = [step for step in steps_of_a_run(tmp_path) if not isinstance(step, FinishFile)]
 
-    with Disk(lambda _: None, flush_s=0.02) as disk:
+    with Disk(lambda _: None, flush_s=0.02, calls=calls, file_systems=Chosen(Method.EACH)) as disk:
         disk.submit(steps[:2])
-        until(lambda: len(synced) == 1)
+        until(lambda: calls.done.count("sync") == 1)
         disk.submit(steps[2:3])
-        until(lambda: len(synced) == 2)
+        until(lambda: calls.done.count("sync") == 2)
 
-    assert len(synced) == 3
+    assert calls.done.count("sync") == 3
 
 
 def test_a_full_disk_ends_the_run_and_keeps_what_was_written(tmp_path: Path) -> None:
@@ -122,52 +125,47 @@ def test_no_room_even_for_a_header_leaves_no_file(tmp_path: Path) -> None:
     assert (error.reason, error.broken, left) == (GapReason.DISK_FULL, False, [])
 
 
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [(Method.EACH, "sync"), (Method.JOURNAL, "write_back"), (Method.JOURNAL, "commit_journal")],
+)
 def test_a_failed_sync_is_not_retried_and_leaves_the_file_to_adoption(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, method: Method, call: str
 ) -> None:
     reports: list[Report] = []
-    calls: list[int] = []
+    calls = FaultyCalls(lambda _, name: errno.EIO if name == call else 0)
 
-    def fails(fd: int) -> None:
-        calls.append(fd)
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "fdatasync", fails)
     steps = steps_of_a_run(tmp_path)
-    with Disk(reports.extend, flush_s=0.01) as disk:
+    with Disk(reports.extend, flush_s=0.01, calls=calls, file_systems=Chosen(method)) as disk:
         disk.submit(steps[:2])
         until(lambda: bool(failures_of(reports)))
         disk.submit(steps[2:])
 
     (error,) = failures_of(reports)
-    assert (error.reason, error.broken, len(calls)) == (GapReason.DISK_ERROR, True, 1)
+    assert (error.reason, error.broken, calls.done.count(call)) == (GapReason.DISK_ERROR, True, 1)
     assert rows_of(reports) == []
     assert "Input/output error" in error.detail
 
 
-@pytest.mark.parametrize("fails_at", ["table", "sync"])
-def test_nothing_of_a_run_is_written_behind_a_file_that_broke(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str
-) -> None:
-    """Adoption looks behind the last file that has a row: one that broke before it would never be found."""
-    sync = os.fdatasync
-    failures = iter([True])
+@pytest.mark.parametrize("flush_s", [0.0, 60.0])
+def test_no_row_of_a_run_comes_behind_a_file_that_broke(tmp_path: Path, flush_s: float) -> None:
+    """Adoption looks behind the last file that has a row: one that broke before it would never be found.
 
-    def fails_once(fd: int) -> None:
-        if next(failures, False):
-            raise OSError(5, "Input/output error")
-        sync(fd)
-
-    monkeypatch.setattr(os, "fdatasync", fails_once)
+    With a long flush_s both files of the run are written when the first sync of the group fails.
+    """
+    failures = iter([errno.EIO])
+    calls = FaultyCalls(lambda _, name: next(failures, 0) if name == "sync" else 0)
     steps = steps_of_a_run(tmp_path, segment_s=2.0)
     reports: list[Report] = []
-    with Disk(reports.extend, flush_s=60.0 if fails_at == "table" else 0.0) as disk:
+    with Disk(
+        reports.extend, flush_s=flush_s, calls=calls, file_systems=Chosen(Method.EACH, ahead=False)
+    ) as disk:
         disk.submit(steps)
 
     opened = [step.file for step in steps if isinstance(step, OpenFile)]
     assert len(opened) == 2
     assert rows_of(reports) == []
-    assert not opened[1].path.exists()
+    assert opened[1].path.exists() == (flush_s > 0)
     # Each file that was asked for is accounted for, else its stream would never be idle.
     assert {r.file for r in reports if isinstance(r, FileClosed | FileFailed)} == set(opened)
 

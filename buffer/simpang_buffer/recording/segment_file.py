@@ -1,5 +1,6 @@
-"""One media file while it grows: created, appended to, made durable, closed. It blocks: the disk thread's
-only.
+"""One media file while it grows: created, appended to, closed. It blocks: the disk thread's only.
+
+Making it durable is group_sync's, for all files at once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from simpang_buffer.media.seal import run_box, table_box
 from simpang_buffer.model import (
+    FIRST_FOLDER,
     Fragment,
     FragmentFlags,
     GapReason,
@@ -22,6 +24,8 @@ from simpang_buffer.model import (
     VideoFormat,
     segment_path,
 )
+from simpang_buffer.recording.file_calls import FileCalls
+from simpang_buffer.recording.space_ahead import SpaceAhead
 
 # Linux takes at most 1024 buffers in one writev (IOV_MAX).
 _MAX_BUFFERS = 1024
@@ -69,29 +73,40 @@ class SegmentHead:
 
 
 class SegmentFile:
-    """A file's bytes up to `good_end` are whole: head and sealed fragments. What fails is cut back to
-    there.
+    """A file's bytes up to `good_end` are whole: head and sealed fragments. What fails is cut back to there.
+
+    fd: open for appending, else -1. synced_end: up to where it is durable. unsynced_folders: those whose
+    entries are not. folder: id of the media folder.
     """
 
-    def __init__(self, media: Path, head: SegmentHead) -> None:
+    def __init__(self, media: Path, head: SegmentHead, folder: int = FIRST_FOLDER) -> None:
         self.head = head
+        self.media = media
+        self.folder = folder
         self.path = media / head.path
         self.fragments: list[Fragment] = []
         self.good_end = 0
-        self._media = media
+        self.fd = -1
+        self.synced_end = 0
+        self.unsynced_folders: list[Path] = []
         self._seal = b""
-        self._fd = -1
-        self._synced_end = 0
-        self._unsynced_folders: list[Path] = []
+        self._torn = False
+        self._calls = FileCalls()
+        self._ahead: SpaceAhead | None = None
 
-    def open(self) -> None:
-        """Creates the file, which must not exist, and writes its head. Raises DiskFailed."""
+    def open(self, calls: FileCalls | None = None, *, ahead: bool = False) -> None:
+        """Creates the file, which must not exist, and writes its head. Raises DiskFailed.
+
+        ahead: space is taken before it is needed, and what is left of it given back by `close_up`.
+        """
+        self._calls = calls or self._calls
         try:
             self._make_folders()
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._fd = os.open(self.path, flags, 0o640)
+            self.fd = self._calls.create(self.path)
         except OSError as error:
             raise disk_failed(error, self.head.path) from error
+        if ahead:
+            self._ahead = SpaceAhead(self._calls)
         self._write([self.head.to_bytes()])
 
     def append(self, buffers: Sequence[bytes], fragment: Fragment, seal: bytes) -> None:
@@ -100,55 +115,50 @@ class SegmentFile:
         self.fragments.append(fragment)
         self._seal = seal
 
-    def start_write_back(self) -> None:
-        """Tells the disk to begin with what is not synced: it shortens the sync that follows."""
-        # Linux starts write-back at DONTNEED, and drops only pages that are clean: none in this range.
-        os.posix_fadvise(self._fd, self._synced_end, 0, os.POSIX_FADV_DONTNEED)
-
-    def sync(self) -> None:
-        """Makes durable all that was appended. After DiskFailed the file must not be trusted or synced
-        again.
+    def close_up(self) -> None:
+        """Writes the table: nothing more is appended. Its row is true once the file is synced, and then it is
+        to be closed. Raises DiskFailed.
         """
-        try:
-            os.fdatasync(self._fd)
-            while self._unsynced_folders:
-                _sync_folder(self._unsynced_folders[-1])
-                self._unsynced_folders.pop()
-            self._synced_end = self.good_end
-        except OSError as error:
-            # The kernel marks pages clean although they never reached the disk; whoever reads this file next
-            # (adoption) must see what the disk holds.
-            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            raise disk_failed(error, self.head.path) from error
+        self._write([table_box(self.fragments, self._seal)])
+        if self._ahead is not None and self._ahead.taken_end > self.good_end:
+            # What stays taken is only wasted: it comes back when the file is deleted.
+            with contextlib.suppress(OSError):
+                self._calls.cut(self.fd, self.good_end)
 
-    def finish(self) -> Segment | None:
-        """Writes the table, syncs and closes: the row is then true. None for a file of no fragments: removed.
+    def remove(self) -> None:
+        """Closes a file that holds nothing worth keeping, and deletes it if it is ours (was opened).
 
-        Raises DiskFailed; the file is closed all the same.
+        Raises DiskFailed if it stays.
         """
-        if self._fd < 0:
-            return None  # never created by us: not ours to remove
-        try:
-            if not self.fragments:
-                self.path.unlink()
-                return None
-            self._write([table_box(self.fragments, self._seal)])
-            self.sync()
-            return self._row()
-        except OSError as error:
-            raise disk_failed(error, self.head.path) from error
-        finally:
-            self.abandon()
+        created = self.fd >= 0
+        self.close()
+        if created:
+            try:
+                self._calls.remove(self.path)
+            except OSError as error:
+                raise disk_failed(error, self.head.path) from error
 
     def abandon(self) -> None:
-        """Closes without a table; adoption will read the file to its last right seal."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
+        """Closes without trusting it: adoption reads what the disk holds, not what the cache does."""
+        if self.fd >= 0:
+            # The kernel marks pages clean although they never reached the disk.
+            with contextlib.suppress(OSError):
+                self._calls.forget_cache(self.fd)
+        self.close()
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
             # What close may report late, a sync has already reported or was never promised.
             with contextlib.suppress(OSError):
-                os.close(fd)
+                self._calls.close(fd)
 
-    def _row(self) -> Segment:
+    def note_synced(self) -> None:
+        self.synced_end = self.good_end
+        self.unsynced_folders = []
+
+    def row(self) -> Segment:
+        """Of a file that is closed up and synced."""
         head = self.head.header
         return Segment(
             key=head.key,
@@ -166,50 +176,45 @@ class SegmentFile:
             height=self.head.video.height,
             header_sha256=self.head.header_sha256,
             seal=self._seal,
+            folder=self.folder,
         )
 
     def _write(self, buffers: Sequence[bytes]) -> None:
+        if self._torn:
+            raise DiskFailed(GapReason.DISK_ERROR, f"{self.head.path}: its torn end could not be cut off")
+        size_bytes = sum(map(len, buffers))
         try:
-            self.good_end += _write_all(self._fd, buffers)
+            if self._ahead is not None:
+                self._ahead.before(self.fd, self.good_end, size_bytes)
+            self._write_all(buffers)
         except OSError as error:
             failed = disk_failed(error, self.head.path)
             try:
-                os.ftruncate(self._fd, self.good_end)
-                os.lseek(self._fd, self.good_end, os.SEEK_SET)
+                self._calls.cut(self.fd, self.good_end)
             except OSError as second:
+                self._torn = True
                 failed.add_note(f"nor could the torn end be cut off: {os.strerror(second.errno or 0)}")
             raise failed from error
+        self.good_end += size_bytes
+
+    def _write_all(self, buffers: Sequence[bytes]) -> None:
+        """All of it, in as few calls as the kernel allows."""
+        for at in range(0, len(buffers), _MAX_BUFFERS):
+            group: Sequence[bytes | memoryview] = buffers[at : at + _MAX_BUFFERS]
+            size = sum(map(len, group))
+            done = self._calls.write(self.fd, group)
+            if done < size:  # a signal, or the last bytes of room: the next call says which
+                rest = memoryview(b"".join(group))[done:]
+                while rest:
+                    rest = rest[self._calls.write(self.fd, [rest]) :]
 
     def _make_folders(self) -> None:
         """Every folder made, and the one that names it, is synced before the first row that needs it."""
         missing = []
         folder = self.path.parent
-        while folder != self._media and not folder.exists():
+        while folder != self.media and not folder.exists():
             missing.append(folder)
             folder = folder.parent
         for folder in reversed(missing):
-            folder.mkdir(mode=0o750, exist_ok=True)
-        self._unsynced_folders = [self.path.parent, *(folder.parent for folder in missing)]
-
-
-def _write_all(fd: int, buffers: Sequence[bytes]) -> int:
-    """All of it, in as few calls as the kernel allows; the bytes written."""
-    total = 0
-    for at in range(0, len(buffers), _MAX_BUFFERS):
-        group = buffers[at : at + _MAX_BUFFERS]
-        size = sum(map(len, group))
-        done = os.writev(fd, group)
-        if done < size:  # a signal, or the last bytes of room: the next call says which
-            rest = memoryview(b"".join(group))[done:]
-            while rest:
-                rest = rest[os.write(fd, rest) :]
-        total += size
-    return total
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+            self._calls.make_folder(folder)
+        self.unsynced_folders = [self.path.parent, *(folder.parent for folder in missing)]

@@ -1,8 +1,8 @@
 """The disk thread: the only one of a recorder process that touches files, and one commit for all streams.
 
-The loop hands it steps and never waits. They are done in order; every `flush_s` all files written since are
-made durable together: write-back starts on each, then each is synced, so that on a journalling file system
-one commit of the journal serves them all. What was done comes back as reports.
+The loop hands it steps and never waits. They are done in order; every `flush_s` all that was written since is
+made durable together (group_sync.py): files that grow, files that were closed, folders of new files. What was
+done comes back as reports, `FileClosed` only after that commit; a stream's next file does not wait for it.
 
 Bounded: MAX_QUEUED_BYTES of fragments wait for a slow disk (over ten seconds of sixteen streams); beyond that
 the stream that brings more has its run ended, with its reason, and no stream ever waits for the disk.
@@ -10,11 +10,12 @@ the stream that brings more has its run ended, with its reason, and no stream ev
 A failed write cuts the file back to its last seal, and it is closed properly if that works; a failed sync
 makes the file one whose bytes are unknown. Either way the stream hears `FileFailed`, and later steps for the
 file and its run are dropped: adoption looks for files behind the run's last row, so none may come behind one
-that broke.
+that broke. Those that are there already are left to adoption too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -22,7 +23,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from simpang_buffer.model import Fragment, GapReason, Segment, StreamKey
-from simpang_buffer.recording.segment_file import DiskFailed, SegmentFile
+from simpang_buffer.recording.file_calls import FileCalls
+from simpang_buffer.recording.file_systems import FileSystems
+from simpang_buffer.recording.group_sync import GroupSync
+from simpang_buffer.recording.segment_file import DiskFailed, SegmentFile, disk_failed
 from simpang_buffer.recording.segment_writer import AppendFragment, FinishFile, OpenFile, Step
 
 MAX_QUEUED_BYTES = 32 << 20
@@ -65,10 +69,16 @@ class FileFailed:
 Report = FileOpened | FragmentWritten | FileClosed | FileFailed
 
 
+@dataclass(frozen=True, slots=True)
+class _Hurry:
+    """What was written is made durable now."""
+
+
 class Disk:
     """`with Disk(...)` runs the thread; leaving finishes what is queued, closes every file and joins it.
 
-    report: called in the thread, with what was done since the last call, in order.
+    report: called in the thread, with what was done since the last call, in order. file_systems: opened, for
+    a process that can open no file of the system later; by default its own.
     """
 
     def __init__(
@@ -78,6 +88,8 @@ class Disk:
         flush_s: float,
         gather_s: float = GATHER_S,
         max_queued_bytes: int = MAX_QUEUED_BYTES,
+        file_systems: FileSystems | None = None,
+        calls: FileCalls | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._report = report
@@ -86,11 +98,21 @@ class Disk:
         self._leaving = threading.Event()
         self._max_queued_bytes = max_queued_bytes
         self._monotonic = monotonic
-        self._steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
+        self._calls = calls or FileCalls()
+        self._file_systems = file_systems or FileSystems()
+        self._group = GroupSync(self._file_systems, self._calls)
+        self._stack = contextlib.ExitStack()
+        if file_systems is None:
+            self._stack.enter_context(self._file_systems)
+        self._steps: queue.SimpleQueue[Step | _Hurry | None] = queue.SimpleQueue()
         # Counted up by the loop and down by the thread: an int of each, since neither may wait for the other.
         self._submitted_bytes = 0
         self._written_bytes = 0
+        self._flush_took_s = 0.0
+        self._next_flush = 0.0
         self._open: dict[SegmentFile, None] = {}
+        # Closed up, and what had made that necessary; their rows are true after the next flush.
+        self._closed_up: dict[SegmentFile, DiskFailed | None] = {}
         self._dirty: dict[SegmentFile, None] = {}
         # The last run of each stream of which a file failed.
         self._failed: dict[StreamKey, int] = {}
@@ -105,6 +127,7 @@ class Disk:
         self._leaving.set()
         self._steps.put(None)
         self._thread.join()
+        self._stack.close()
 
     @property
     def alive(self) -> bool:
@@ -128,39 +151,42 @@ class Disk:
         if size_bytes and self.queued_bytes + size_bytes > self._max_queued_bytes:
             raise DiskFailed(
                 GapReason.DISK_ERROR,
-                f"the disk is too slow: {self.queued_bytes >> 20} MB wait to be written; use a faster one",
+                f"the disk is too slow: {self.queued_bytes >> 20} MB wait to be written, and the last flush "
+                f"took {self._flush_took_s:.1f} s; use a faster one",
             )
         self._submitted_bytes += size_bytes
         for step in steps:
             self._steps.put(step)
 
+    def hurry(self) -> None:
+        """What was submitted is flushed as soon as it is written: somebody waits for a file to be closed."""
+        self._steps.put(_Hurry())
+
     def _run(self) -> None:
-        next_flush = 0.0
         while True:
             asleep = self._steps.empty()
             try:
-                timeout = max(next_flush - self._monotonic(), 0) if self._dirty else None
+                timeout = max(self._next_flush - self._monotonic(), 0) if self._dirty else None
                 step = self._steps.get(timeout=timeout)
             except queue.Empty:
-                step = None
+                pass
             else:
                 if step is None:
                     break
                 if not self._dirty:
-                    next_flush = self._monotonic() + self._flush_s
+                    self._next_flush = self._monotonic() + self._flush_s
                 if asleep:
                     self._leaving.wait(self._gather_s)
                 self._do(step)
-            if self._dirty and self._monotonic() >= next_flush:
+            if self._dirty and self._monotonic() >= self._next_flush:
                 self._flush()
-                next_flush = self._monotonic() + self._flush_s
             if self._steps.empty():
                 self._send_reports()
         for file in list(self._open):
-            self._finish(file)
-        self._send_reports()
+            self._close_up(file)
+        self._flush()
 
-    def _do(self, step: Step) -> None:
+    def _do(self, step: Step | _Hurry) -> None:
         match step:
             case OpenFile(file):
                 self._try_open(file)
@@ -170,72 +196,108 @@ class Disk:
                     self._append(file, buffers, fragment, seal)
             case FinishFile(file):
                 if file in self._open:
-                    self._finish(file)
+                    self._close_up(file)
+            case _Hurry():
+                self._flush_soon()
 
     def _try_open(self, file: SegmentFile) -> None:
         header = file.head.header
         if self._failed.get(header.key) == header.run:
             self._reports.append(FileClosed(file, None))
             return
-        try:
-            file.open()
-        except DiskFailed as error:
-            self._open[file] = None
-            self._fail(file, error)
-            return
         self._open[file] = None
+        try:
+            file.open(self._calls, ahead=self._takes_ahead(file))
+        except DiskFailed as error:
+            self._close_up(file, error)
+            return
         self._dirty[file] = None
         self._reports.append(FileOpened(file))
+
+    def _takes_ahead(self, file: SegmentFile) -> bool:
+        with contextlib.suppress(OSError):
+            return self._file_systems.choice(file.media).ahead
+        return False  # the media folder is not there; opening the file will say so
 
     def _append(self, file: SegmentFile, buffers: Sequence[bytes], fragment: Fragment, seal: bytes) -> None:
         try:
             file.append(buffers, fragment, seal)
         except DiskFailed as error:
-            self._fail(file, error)
+            self._close_up(file, error)
             return
         self._dirty[file] = None
         self._reports.append(FragmentWritten(file, fragment))
 
-    def _finish(self, file: SegmentFile) -> None:
-        self._forget(file)
+    def _close_up(self, file: SegmentFile, cause: DiskFailed | None = None) -> None:
+        """At its end, or, after a failed write, with what it holds if the disk takes a table yet."""
+        del self._open[file]
         try:
-            self._reports.append(FileClosed(file, file.finish()))
+            if file.fragments:
+                file.close_up()
+            else:
+                self._dirty.pop(file, None)
+                file.remove()
+                self._reports.append(FileClosed(file, None))
         except DiskFailed as error:
-            error.broken = True
-            self._say_failed(file, error)
+            self._break(file, cause or error)
+            return
+        if file.fragments:
+            self._closed_up[file] = cause
+            self._dirty[file] = None
+        if cause is not None:
+            self._fail_run(file)
+            if file.fragments:
+                self._flush_soon()
+            else:
+                self._reports.append(FileFailed(file, cause))
 
-    def _fail(self, file: SegmentFile, error: DiskFailed) -> None:
-        """After a failed write: close the file with what it holds if the disk takes a table yet."""
-        self._forget(file)
-        try:
-            self._reports.append(FileClosed(file, file.finish()))
-        except DiskFailed:
-            error.broken = True
-        self._say_failed(file, error)
-
-    def _say_failed(self, file: SegmentFile, error: DiskFailed) -> None:
-        self._failed[file.head.header.key] = file.head.header.run
-        self._reports.append(FileFailed(file, error))
+    def _flush_soon(self) -> None:
+        # Others may be at the same end (a full disk, a process that is told to forget ten cameras).
+        self._next_flush = min(self._next_flush, self._monotonic() + self._gather_s)
 
     def _flush(self) -> None:
+        began = self._monotonic()
         dirty, self._dirty = list(self._dirty), {}
+        failures = self._group.sync(dirty)
         for file in dirty:
-            file.start_write_back()
-        for file in dirty:
-            try:
-                file.sync()
-            except DiskFailed as error:
-                self._forget(file)
-                file.abandon()
-                error.broken = True
-                self._say_failed(file, error)
+            if file not in self._open and file not in self._closed_up:
+                continue  # it stood behind one that broke
+            if file in failures:
+                self._break(file, disk_failed(failures[file], file.head.path))
+            elif file in self._closed_up:
+                file.close()
+                self._reports.append(FileClosed(file, file.row()))
+                cause = self._closed_up.pop(file)
+                if cause is not None:
+                    self._reports.append(FileFailed(file, cause))
+        self._flush_took_s = self._monotonic() - began
+        self._next_flush = self._monotonic() + self._flush_s
         self._send_reports()
 
-    def _forget(self, file: SegmentFile) -> None:
-        self._open.pop(file, None)
-        self._dirty.pop(file, None)
+    def _break(self, file: SegmentFile, error: DiskFailed) -> None:
+        """Adoption is to judge the file, and so all behind it in its run, which no row may come before."""
+        run = self._fail_run(file)
+        seq = file.head.header.seq
+        behind = [other for other in (*self._open, *self._closed_up) if other.head.header.seq > seq]
+        for broken in (file, *(other for other in behind if _run_of(other) == run)):
+            for files in (self._open, self._closed_up, self._dirty):
+                files.pop(broken, None)
+            broken.abandon()
+            failed = DiskFailed(error.reason, error.detail, broken=True)
+            self._reports.append(FileFailed(broken, failed))
+
+    def _fail_run(self, file: SegmentFile) -> tuple[StreamKey, int]:
+        """Nothing more of it is written."""
+        key, run = _run_of(file)
+        self._failed[key] = run
+        return key, run
 
     def _send_reports(self) -> None:
         if self._reports:
             reports, self._reports = self._reports, []
             self._report(reports)
+
+
+def _run_of(file: SegmentFile) -> tuple[StreamKey, int]:
+    header = file.head.header
+    return header.key, header.run
