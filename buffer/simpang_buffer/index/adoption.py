@@ -157,7 +157,7 @@ async def _adopt_file(
     if not belongs(scanned.header.run, *named):
         return Report(aside=(await asyncio.to_thread(_set_aside, files, path),))
     size_bytes = await asyncio.to_thread(_make_durable, files, path, scanned)
-    segment = replace(segment_of_scan(scanned, size_bytes), key=named[0])
+    segment = replace(segment_of_scan(scanned, size_bytes), key=named[0], folder=files.folder)
     await index.take_in(named[0], scanned.header.run, [segment])
     return Report(adopted=(segment,))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from simpang_buffer.media.boxes import Scan, scan
 from simpang_buffer.media.seal import SEAL_BYTES, table_box
-from simpang_buffer.model import FragmentFlags, Segment, StreamKey, segment_path
+from simpang_buffer.model import FIRST_FOLDER, FragmentFlags, Segment, StreamKey, segment_path
 
 _ID = re.compile(r"[a-z0-9-]{1,32}")
 _RUN = re.compile(r"\d{6,18}")
@@ -24,10 +24,14 @@ _MOST_TORN_BYTES = 8 << 20
 
 
 class MediaFiles:
-    """Paths given and returned are relative to `root`. OSError passes through; a missing file is no error."""
+    """Paths given and returned are relative to `root`. OSError passes through; a missing file is no error.
 
-    def __init__(self, root: Path) -> None:
+    folder: the id of the media folder that root is.
+    """
+
+    def __init__(self, root: Path, folder: int = FIRST_FOLDER) -> None:
         self.root = root
+        self.folder = folder
 
     def streams(self) -> list[StreamKey]:
         """Streams that have a folder. What is not named as we name it is not ours and passed over."""
