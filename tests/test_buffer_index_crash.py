@@ -14,7 +14,7 @@ from simpang_buffer.index.check import check
 from simpang_buffer.index.database import open_database
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.retention import Limits, Retention, Space
-from simpang_buffer.model import GapReason, segment_path
+from simpang_buffer.model import FIRST_FOLDER, GapReason, segment_path
 from stopping import Countdown, PowerCut, StoppingFiles, StoppingIndex
 
 # One piece of work on a data folder, which stops where the countdown says.
@@ -46,7 +46,7 @@ async def evict_most(index: StoppingIndex, files: StoppingFiles) -> None:
         now_us=lambda: START_US + 100 * SECOND_US,
         clock_trusted=lambda: True,
         files=files,
-        space=lambda path: Space(1 << 40, 1 << 39),
+        spaces=lambda: {FIRST_FOLDER: Space(1 << 40, 1 << 39)},
     )
     await retention.run_once()
 

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,70 +18,26 @@ from recordings import KEY, SECOND_US, START_US, Take, recorded, written
 from simpang_buffer.index.adoption import adopt
 from simpang_buffer.index.check import check
 from simpang_buffer.index.database import Database, open_database
+from simpang_buffer.index.deletions import Order, Removed
 from simpang_buffer.index.errors import StorageFull
 from simpang_buffer.index.garbage import MOST_STUCK
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.reserve import RESERVE_BYTES, Reserve, has_room
-from simpang_buffer.index.retention import DAY_US, Limits, Retention, Space, evictions, excess_bytes
-from simpang_buffer.index.rows import Pin
-from simpang_buffer.model import GapReason, Segment, StreamKey
+from simpang_buffer.index.retention import (
+    DAY_US,
+    FIRST_PAGE,
+    Limits,
+    Retention,
+    Space,
+    excess_bytes,
+)
+from simpang_buffer.model import FIRST_FOLDER, GapReason, StreamKey
 from stopping import Countdown, StoppingFiles
 
 SUB = StreamKey("gate", "sub")
 PLENTY = Space(total_bytes=1 << 40, free_bytes=1 << 39)
 KEEP_ALL = Limits(max_bytes=1 << 40, min_free_bytes=0, max_days=30)
-
-
-def segment(seq: int, *, key: StreamKey = KEY, start_us: int | None = None, size_bytes: int = 100) -> Segment:
-    at_us = START_US + seq * 60 * SECOND_US if start_us is None else start_us
-    return Segment(
-        key,
-        1,
-        seq,
-        at_us,
-        at_us + 60 * SECOND_US,
-        size_bytes,
-        60,
-        900,
-        0,
-        15,
-        "avc1",
-        1,
-        1,
-        b"h" * 32,
-        b"s" * 32,
-    )
-
-
-OLD = [segment(seq) for seq in range(5)]
-
-
-def test_nothing_goes_while_space_suffices_and_it_is_young() -> None:
-    assert evictions(0, OLD, [], START_US + DAY_US, True, KEEP_ALL) == []
-    assert evictions(-5, OLD, [], START_US + DAY_US, True, KEEP_ALL) == []
-
-
-def test_space_takes_the_oldest_and_no_more_than_needed() -> None:
-    assert evictions(101, OLD, [], START_US, True, KEEP_ALL) == OLD[:2]
-    assert evictions(100, OLD, [], START_US, False, KEEP_ALL) == OLD[:1]
-    assert evictions(10_000, OLD, [], START_US, False, KEEP_ALL) == OLD
-
-
-def test_age_is_believed_only_under_a_trusted_clock() -> None:
-    limits = replace(KEEP_ALL, max_days=1)
-    now_us = START_US + DAY_US + 120 * SECOND_US + 1
-
-    assert evictions(0, OLD, [], now_us, True, limits) == OLD[:2]
-    assert evictions(0, OLD, [], now_us, False, limits) == []
-
-
-def test_what_is_pinned_stays_whatever_the_space() -> None:
-    pin = Pin("job", KEY, OLD[0].end_us - 1, OLD[2].start_us + 1)
-    other = Pin("job", SUB, 0, START_US * 2)
-
-    assert evictions(200, OLD, [pin, other], START_US, True, KEEP_ALL) == OLD[3:]
-    assert evictions(0, OLD, [pin], START_US + 400 * DAY_US, True, KEEP_ALL) == OLD[3:]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +71,7 @@ def retention(
         lambda total_bytes: limits,
         now_us=lambda: now_us,
         clock_trusted=lambda: trusted,
-        space=lambda path: PLENTY,
+        spaces=lambda: {FIRST_FOLDER: PLENTY},
         has_room=lambda path: room,
         files=files,
     )
@@ -159,12 +115,13 @@ async def test_old_footage_goes_from_every_stream_and_its_folders_with_it(index:
 
 
 async def test_delete_takes_whole_segments_within_the_range_but_for_pinned_ones(index: Index) -> None:
-    await recorded(index, Take(seconds=10, segment_s=2, run=1))
+    run = await recorded(index, Take(seconds=10, segment_s=2, run=1))
     await index.pin("job", KEY, START_US + 5 * SECOND_US, START_US + 6 * SECOND_US)
 
     deleted = await retention(index, KEEP_ALL).delete(KEY, START_US + 1 * SECOND_US, START_US + 8 * SECOND_US)
 
-    assert deleted == 2
+    assert (deleted.segments, deleted.held_segments) == (2, 1)
+    assert deleted.held_bytes == run.rows[2].size_bytes
     assert await left(index) == [("main", 1, 0), ("main", 1, 2), ("main", 1, 4)]
     assert {one.reason for one in await index.gone(KEY, 0, START_US * 2)} == {GapReason.DELETED}
 
@@ -239,7 +196,7 @@ async def test_recording_goes_on_for_ever_on_a_small_disk(index: Index) -> None:
         lambda total_bytes: Limits(total_bytes, min_free_bytes=2 * size, max_days=30),
         now_us=lambda: START_US,
         clock_trusted=lambda: False,
-        space=disk,
+        spaces=lambda: {FIRST_FOLDER: disk(index.media)},
     )
 
     for run in range(1, 30):
@@ -258,10 +215,10 @@ class FullIndex(Index):
         super().__init__(database, media)
         self._reserve = reserve
 
-    async def condemn(self, segments: Iterable[Segment], reason: GapReason) -> int:
+    async def remove(self, orders: Sequence[tuple[Order, Sequence[int]]]) -> Removed:
         if self._reserve.exists() and self._reserve.stat().st_size:
             raise StorageFull("no space left")
-        return await super().condemn(segments, reason)
+        return await super().remove(orders)
 
 
 async def test_a_disk_full_to_the_last_block_is_emptied_with_the_reserve(tmp_path: Path) -> None:
@@ -276,7 +233,7 @@ async def test_a_disk_full_to_the_last_block_is_emptied_with_the_reserve(tmp_pat
             lambda total_bytes: replace(KEEP_ALL, max_bytes=0),
             now_us=lambda: START_US,
             clock_trusted=lambda: False,
-            space=lambda path: PLENTY,
+            spaces=lambda: {FIRST_FOLDER: PLENTY},
             reserve=reserve,
         )
 
@@ -343,7 +300,7 @@ async def test_a_disk_that_deletes_nothing_does_not_empty_the_index(index: Index
     for number in range(1, 4):
         at_us = START_US + number * DAY_US
         await recorded(index, Take(seconds=MOST_STUCK, segment_s=1, run=number, start_us=at_us))
-    rows = [row for _, row in await index.in_order(0, 1000)]
+    rows = await index.segments(KEY, 0, START_US * 2)
     frozen = OneStuck(index.media, [row.path for row in rows])
     keeper = retention(index, replace(KEEP_ALL, max_bytes=rows[-1].size_bytes), files=frozen)
 
@@ -351,8 +308,8 @@ async def test_a_disk_that_deletes_nothing_does_not_empty_the_index(index: Index
         with pytest.raises(PermissionError):
             await keeper.run_once()
 
-    # A page of 50 went before it was known.
-    assert len(await left(index)) == len(rows) - 50
+    # A page went before it was known.
+    assert len(await left(index)) == len(rows) - FIRST_PAGE
 
 
 async def test_a_real_disk_without_a_free_block_has_room_again(tmp_path: Path) -> None:

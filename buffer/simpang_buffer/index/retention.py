@@ -1,8 +1,7 @@
-"""Keeps the footage within its space, oldest first, and never in the way of recording.
+"""Keeps the footage within its space and its ages, and never in the way of recording.
 
-Nothing pinned is evicted. Nothing is evicted while space suffices and it is younger than max_days. Age counts
-only under a trusted clock; the order of eviction is that in which segments were recorded, whatever the clock
-said.
+What goes and in which order is decided in `eviction`; this is the loop around it: look, choose a page,
+condemn it in one short transaction, unlink, and on until nothing has to go.
 """
 
 from __future__ import annotations
@@ -10,81 +9,87 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
+from simpang_buffer.index.candidates import Candidates
+from simpang_buffer.index.deletions import DAY_US, Order, Removed
 from simpang_buffer.index.errors import StorageFull
+from simpang_buffer.index.eviction import Rule, Victim, evictions
 from simpang_buffer.index.garbage import empty_garbage
+from simpang_buffer.index.holds import expire
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.reserve import Reserve, has_room
-from simpang_buffer.index.rows import Pin
-from simpang_buffer.model import GapReason, Segment, StreamKey
+from simpang_buffer.index.space import (
+    FLOOR_BYTES,
+    Limits,
+    Quota,
+    Shortage,
+    Space,
+    Usage,
+    disk_space,
+    excess_bytes,
+    shortages,
+)
+from simpang_buffer.model import FIRST_FOLDER, GapReason, StreamKey
+
+__all__ = ["DAY_US", "Limits", "Retention", "Space", "disk_space", "excess_bytes"]
 
 logger = logging.getLogger(__name__)
 
-DAY_US = 86_400_000_000
 # At 44 streams of 8 Mbit/s this is 220 MB, well within the default min_free.
 _EVERY_S = 5.0
-# What is free at least after a request for space, although the limits are kept: a minute of some streams.
-_REQUEST_BYTES = 64 << 20
-# A transaction of so many takes some 50 ms, which is how long a closed segment waits for its row.
-_PAGE = 50
-_LATEST_US = 1 << 62
+# A transaction of so many takes some 15 ms, which is how long a closed segment waits for its row.
+PAGE = 500
+# The first of a look is small: it is what a disk that deletes nothing costs the index before that is known.
+FIRST_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """max_bytes: footage never takes more. min_free_bytes: left free on the file system. max_days: older
-    footage goes even if space suffices."""
+class Policy:
+    """What is asked beside the limits of space. rules: of a stream. quotas: of the streams that there are,
+    from the size of all folders. margin_us: around an event, kept as long as it."""
 
-    max_bytes: int
-    min_free_bytes: int
-    max_days: float
+    rules: Callable[[StreamKey], Rule] | None = None
+    quotas: Callable[[frozenset[StreamKey], int], Sequence[Quota]] = lambda keys, total_bytes: ()
+    margin_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
-    """Of the file system that holds the media folder; free_bytes is what we may use of it."""
+class Young:
+    """Footage went before its minimum age, for nothing else was left. age_us: how old it was."""
 
-    total_bytes: int
-    free_bytes: int
-
-
-def disk_space(path: Path) -> Space:
-    status = os.statvfs(path)
-    return Space(status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize)
+    at_us: int
+    age_us: int
 
 
-def excess_bytes(space: Space, used_bytes: int, limits: Limits) -> int:
-    """How much must go for the limits to be kept; 0 or less when they are. Pure."""
-    return max(used_bytes - limits.max_bytes, limits.min_free_bytes - space.free_bytes)
+@dataclass(frozen=True, slots=True)
+class RetentionStatus:
+    """As of the last look. short: what could not be made free, for all that is left is held, or (a quota) has
+    not reached its minimum age. young: the last by stream. spaces: by folder."""
+
+    short: tuple[Shortage, ...] = ()
+    young: Mapping[StreamKey, Young] = field(default_factory=dict)
+    spaces: Mapping[int, Space] = field(default_factory=dict)
+    usage: Usage = field(default_factory=lambda: Usage({}, {}))
 
 
-def evictions(
-    excess: int,
-    segments: Iterable[Segment],
-    pins: Sequence[Pin],
-    now_us: int,
-    clock_trusted: bool,
-    limits: Limits,
-) -> list[Segment]:
-    """Which of the segments, oldest first, to evict: until `excess` bytes are gone, and all that is too old.
-    Pure."""
-    too_old_us = now_us - int(limits.max_days * DAY_US)
-    chosen = []
-    for segment in segments:
-        too_old = clock_trusted and segment.end_us < too_old_us
-        if (excess > 0 or too_old) and not _is_pinned(segment, pins):
-            chosen.append(segment)
-            excess -= segment.size_bytes
-    return chosen
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What `delete` did. held: how much it left because it is held or pinned."""
+
+    segments: int
+    size_bytes: int
+    held_segments: int
+    held_bytes: int
 
 
 class Retention:
-    """limits: from the size of the file system, since one of them may be a share of it.
+    """limits: from the size of a file system, since one of them may be a share of it. spaces: of the folders
+    that are there, by id. open_bytes: by folder, of files that no row counts yet. booted_us: see Candidates.
 
     `run` forever, or `run_once` by hand. Raises StorageError, OSError: whoever supervises starts it anew.
     """
@@ -96,24 +101,32 @@ class Retention:
         *,
         now_us: Callable[[], int],
         clock_trusted: Callable[[], bool],
+        policy: Policy | None = None,
         files: MediaFiles | None = None,
-        space: Callable[[Path], Space] = disk_space,
+        spaces: Callable[[], Mapping[int, Space]] | None = None,
+        open_bytes: Callable[[], Mapping[int, int]] = dict,
+        booted_us: Callable[[], int | None] = lambda: None,
         has_room: Callable[[Path], bool] = has_room,
         reserve: Reserve | None = None,
         every_s: float = _EVERY_S,
     ) -> None:
+        self.status = RetentionStatus()
         self._index = index
         self._limits = limits
         self._now_us = now_us
         self._clock_trusted = clock_trusted
+        self._policy = policy or Policy()
         self._files = files or MediaFiles(index.media)
-        self._space = space
+        self._spaces = spaces or (lambda: {FIRST_FOLDER: disk_space(index.media)})
+        self._open_bytes = open_bytes
+        self._candidates = Candidates(index, self._policy.margin_us, booted_us)
         self._has_room = has_room
         self._reserve = reserve or Reserve(index.media.parent / "reserve")
         self._every_s = every_s
         self._asked = asyncio.Event()
         # What could not be deleted at last, and has been said.
         self._stuck: set[Path] = set()
+        self._young: dict[StreamKey, Young] = {}
 
     def request_space(self) -> None:
         """Somebody found the disk full: look now, and evict something, whatever the limits say, if the media
@@ -131,68 +144,126 @@ class Retention:
     async def run_once(self) -> int:
         """Evicts what has to go now; returns how many segments."""
         await self._empty_garbage()
-        space = await asyncio.to_thread(self._space, self._index.media)
-        limits = self._limits(space.total_bytes)
-        totals = await self._index.stream_totals()
-        excess = excess_bytes(space, sum(total.bytes for total in totals.values()), limits)
-        if self._asked.is_set():
-            self._asked.clear()
-            if space.free_bytes < _REQUEST_BYTES or not await asyncio.to_thread(
-                self._has_room, self._index.media
-            ):
-                excess = max(excess, _REQUEST_BYTES)
-        evicted = await self._evict_for_space(excess, limits)
-        if self._clock_trusted():
-            for key in totals:
-                evicted += await self._evict_for_age(key, limits)
+        trusted = self._clock_trusted()
+        if trusted:
+            for ended in await expire(self._index.db, self._now_us()):
+                logger.info("hold %d of %s (%s) has ended", ended.id, ended.wish.camera, ended.wish.reason)
+        spaces = await asyncio.to_thread(self._spaces)
+        usage = await self.usage()
+        short = await self._shortages(spaces, usage)
+        await self._candidates.look(self._now_us(), trusted)
+        evicted, page = 0, FIRST_PAGE
+        while True:
+            queues = await self._candidates.queues(self._rule, spaces)
+            choice = evictions(
+                queues, self._rule, short, self._candidates.protection, self._now_us(), trusted, most=page
+            )
+            if choice.victims:
+                short = await self._evict(choice.victims, short)
+                evicted += len(choice.victims)
+                page = PAGE
+            elif not choice.dry:
+                break
+        self.status = RetentionStatus(tuple(short), dict(self._young), spaces, usage)
         await asyncio.to_thread(self._reserve.keep)
         return evicted
 
-    async def delete(self, key: StreamKey, start_us: int, end_us: int) -> int:
-        """Removes the segments that lie in the range, but for pinned ones; returns how many."""
-        segments = await self._index.segments(key, start_us, end_us)
-        inside = [one for one in segments if one.start_us >= start_us and one.end_us <= end_us]
-        return await self._condemn(inside, GapReason.DELETED)
-
-    async def _evict_for_space(self, excess: int, limits: Limits) -> int:
-        evicted, after = 0, 0
-        pins = await self._index.pins()
-        while excess > 0:
-            page = await self._index.in_order(after, _PAGE)
-            if not page:
-                break
-            after = page[-1][0]
-            chosen = evictions(
-                excess, [one for _, one in page], pins, self._now_us(), self._clock_trusted(), limits
+    async def delete(
+        self, key: StreamKey, start_us: int, end_us: int, *, who: str = "", why: str = ""
+    ) -> Deleted:
+        """Removes the segments that lie in the range, but for what is held or pinned. who and why: for the
+        record."""
+        rows = await self._index.db.read(
+            """select s.ordinal, s.size_bytes from segment s join stream c on c.id = s.stream_id
+               where c.camera = ?1 and c.stream = ?2 and s.start_us >= ?3 and s.end_us <= ?4
+               and s.start_us <= ?4 order by s.start_us""",
+            (key.camera, key.stream, start_us, end_us),
+        )
+        order = Order(GapReason.DELETED, "person", who, why, self._now_us())
+        removed = Removed()
+        for at in range(0, len(rows), PAGE):
+            done = await self._remove([(order, [row[0] for row in rows[at : at + PAGE]])])
+            removed = Removed(removed.ordinals | done.ordinals, removed.size_bytes + done.size_bytes)
+        self._candidates.drop(removed.ordinals)
+        left = [size for ordinal, size in rows if ordinal not in removed.ordinals]
+        if removed.ordinals:
+            logger.info(
+                "%s: %d segments deleted, %s wished it: %s",
+                key,
+                len(removed.ordinals),
+                who or "somebody",
+                why,
             )
-            evicted += await self._condemn(chosen, GapReason.EVICTED)
-            excess -= sum(segment.size_bytes for segment in chosen)
-        return evicted
+        return Deleted(len(removed.ordinals), removed.size_bytes, len(left), sum(left))
 
-    async def _evict_for_age(self, key: StreamKey, limits: Limits) -> int:
-        """What is too old, wherever it stands in the order of recording."""
-        evicted = 0
-        pins = await self._index.pins()
-        after_us = -_LATEST_US
-        while True:
-            too_old_us = self._now_us() - int(limits.max_days * DAY_US)
-            page = await self._index.started_between(key, after_us, too_old_us, _PAGE)
-            if not page:
-                return evicted
-            after_us = page[-1].start_us + 1
-            chosen = evictions(0, page, pins, self._now_us(), True, limits)
-            evicted += await self._condemn(chosen, GapReason.EVICTED)
+    async def usage(self) -> Usage:
+        """What footage takes now."""
+        rows = await self._index.db.read(
+            """select c.camera, c.stream, s.folder_id, s.bytes
+               from stored s join stream c on c.id = s.stream_id"""
+        )
+        stored = {(StreamKey(camera, stream), folder): size for camera, stream, folder, size in rows}
+        return Usage(stored, self._open_bytes())
 
-    async def _condemn(self, segments: Sequence[Segment], reason: GapReason) -> int:
-        if not segments:
-            return 0
+    async def _shortages(self, spaces: Mapping[int, Space], usage: Usage) -> list[Shortage]:
+        keys = frozenset(key for key, _ in usage.stored)
+        total_bytes = sum(space.total_bytes for space in spaces.values())
+        short = shortages(spaces, usage, self._limits, self._policy.quotas(keys, total_bytes))
+        if not self._asked.is_set():
+            return short
+        self._asked.clear()
+        full = [folder for folder, space in spaces.items() if space.free_bytes < FLOOR_BYTES]
+        if not full and not await asyncio.to_thread(self._has_room, self._index.media):
+            full = [FIRST_FOLDER]
+        return short + [
+            Shortage(FLOOR_BYTES, folder)
+            for folder in full
+            if not any(one.folder == folder and one.bytes >= FLOOR_BYTES for one in short)
+        ]
+
+    def _rule(self, key: StreamKey) -> Rule:
+        if self._policy.rules is not None:
+            return self._policy.rules(key)
+        # A share of a disk makes no difference to the age.
+        return Rule(int(self._limits(0).max_days * DAY_US))
+
+    async def _evict(self, victims: Sequence[Victim], short: Sequence[Shortage]) -> list[Shortage]:
+        """What is short afterwards: a victim that was held in the meantime made no room."""
+        by_rule = sorted(victims, key=lambda one: one.rule)
+        orders = [
+            (Order(GapReason.EVICTED, rule, at_us=self._now_us()), [one.row.ordinal for one in group])
+            for rule, group in groupby(by_rule, key=lambda one: one.rule)
+        ]
+        removed = await self._remove(orders)
+        self._candidates.drop(frozenset(one.row.ordinal for one in victims))
+        gone = [one for one in victims if one.row.ordinal in removed.ordinals]
+        self._note_young(gone)
+        return [
+            replace(
+                one,
+                bytes=one.bytes
+                - sum(each.row.size_bytes for each in gone if one.is_about(each.key, each.folder)),
+            )
+            for one in short
+        ]
+
+    def _note_young(self, victims: Sequence[Victim]) -> None:
+        now_us = self._now_us()
+        for victim in victims:
+            if victim.young:
+                self._young[victim.key] = Young(now_us, now_us - victim.row.end_us)
+        for key, young in list(self._young.items()):
+            if not 0 <= now_us - young.at_us < DAY_US:
+                del self._young[key]
+
+    async def _remove(self, orders: Sequence[tuple[Order, Sequence[int]]]) -> Removed:
         try:
-            condemned = await self._index.condemn(segments, reason)
+            removed = await self._index.remove(orders)
         except StorageFull:
             await asyncio.to_thread(self._reserve.release)
-            condemned = await self._index.condemn(segments, reason)
+            removed = await self._index.remove(orders)
         await self._empty_garbage()
-        return condemned
+        return removed
 
     async def _empty_garbage(self) -> None:
         try:
@@ -207,10 +278,3 @@ class Retention:
                 stuck[path].strerror,
             )
         self._stuck = set(stuck)
-
-
-def _is_pinned(segment: Segment, pins: Sequence[Pin]) -> bool:
-    return any(
-        pin.key == segment.key and pin.start_us < segment.end_us and pin.end_us > segment.start_us
-        for pin in pins
-    )
