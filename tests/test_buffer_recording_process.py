@@ -39,7 +39,9 @@ class Process:
         self.writer.write(encode(message))
 
     def record(self, source: Source) -> None:
+        sign_in = {"refused": 0, "wait_s": 0.0, "basic": False}
         fields = {**spec_fields(StreamSpec(KEY, source)), "first_run": 1, "previous_end": None}
+        fields |= {"sign_in": sign_in, "pins": {}}
         self.tell(Message("record", KEY, fields))
 
     async def hears(self, kind: str) -> Message:

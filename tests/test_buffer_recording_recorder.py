@@ -18,6 +18,7 @@ from scripted_camera import Talk, frame, rtp, scripted_camera
 from simpang_buffer.media.boxes import read_header, scan
 from simpang_buffer.model import GapReason, RunHeader, StreamKey
 from simpang_buffer.recording.outbox import Outbox
+from simpang_buffer.recording.pins import Pins
 from simpang_buffer.recording.process import RecorderProcess
 from simpang_buffer.recording.protocol import Message, receive
 from simpang_buffer.recording.recorder import STALL_S, Recorder, Surroundings
@@ -86,6 +87,7 @@ async def bench(media: Path) -> AsyncIterator[Bench]:
         reporter=reporter,
         outbox=outbox,
         sign_ins=SignIns(),
+        pins=Pins(lambda key, port, sha256: None),
         buffer=bytearray(BUFFER_BYTES),
         now_us=lambda: time.time_ns() // 1000 + made[0].wall_skew_us,
         monotonic=lambda: time.monotonic() + made[0].monotonic_skew_s,
@@ -239,7 +241,7 @@ async def test_a_process_whose_disk_thread_died_ends(tmp_path: Path) -> None:
         await asyncio.to_thread(at.around.disk.__exit__)
 
         with pytest.raises(ExceptionGroup, match="unhandled") as caught:
-            await RecorderProcess(at.around, at.around.outbox).serve(asyncio.StreamReader())
+            await RecorderProcess(at.around, at.around.outbox, lambda: 0).serve(asyncio.StreamReader())
 
     assert [str(error) for error in caught.value.exceptions] == ["the disk thread has died"]
 

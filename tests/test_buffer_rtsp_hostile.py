@@ -134,16 +134,17 @@ async def test_description_longer_than_announced_is_read_as_far_as_it_goes() -> 
 
 
 @pytest.mark.parametrize("status", [301, 302, 305])
-async def test_redirect_is_refused_and_not_followed(status: int) -> None:
-    async with scripted_camera() as elsewhere:
+async def test_redirect_to_another_host_is_refused_and_not_followed(status: int) -> None:
+    async with scripted_camera(host="127.0.0.2") as elsewhere:
 
         async def describe(talk: Talk, request: Request) -> None:
-            await talk.reply(request, status, ("Location", f"rtsp://127.0.0.1:{elsewhere.port}/"))
+            await talk.reply(request, status, ("Location", f"rtsp://127.0.0.2:{elsewhere.port}/"))
 
         async with scripted_camera(DESCRIBE=describe) as camera:
             error = await refusal(camera)
 
     assert type(error) is RefusedByPolicy
+    assert "127.0.0.2" in error.detail
     assert elsewhere.connections == 0
     assert camera.connections == 1
 
@@ -381,7 +382,7 @@ def test_source_shows_no_secret() -> None:
     assert SECRET.password not in repr(Source("rtsp://127.0.0.1/", "127.0.0.1", credentials=SECRET))
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "rtsps://127.0.0.1/", "http://127.0.0.1/"])
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "http://127.0.0.1/"])
 async def test_other_schemes_are_refused_without_a_connection(url: str) -> None:
     async with scripted_camera() as camera:
         assert type(await refusal(camera, url=url)) is Unsupported

@@ -164,6 +164,15 @@ create table event (
 
 create index event_camera on event (camera, start_us);
 
+-- One row: the TLS certificate by which a camera is known at a port: the first that it showed there.
+create table certificate (
+    camera    text    not null,
+    port      integer not null check (port between 1 and 65535),
+    sha256    blob    not null check (length(sha256) = 32),
+    seen_us   integer not null,                              -- when it was first seen, by the gateway's clock
+    primary key (camera, port)
+) without rowid;
+
 -- One row: one fact about this database or the last run of the daemon (boot_id, stopped_clean, readable_by).
 create table meta (
     key   text primary key,

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 
+from simpang_buffer.index import certificates
 from simpang_buffer.index.errors import StorageFull
 from simpang_buffer.index.index import Index
 from simpang_buffer.model import StreamKey
 from simpang_buffer.recording import protocol
 from simpang_buffer.recording.live import LiveInit
 from simpang_buffer.recording.protocol import Message, ProtocolError
+from simpang_buffer.recording.repairs import repair_counts, repair_words
 from simpang_buffer.recording.sandbox.confinement import Confinement, confinement_of
 from simpang_buffer.recording.view import StreamView, frame_from
 
@@ -34,6 +37,9 @@ class Hearing:
     pulse: called with the CPU seconds and resident bytes of the process. idle: called with the stream, the
     gap's reason and whether a file was left broken, after the rows of its files are committed. on_disk_full:
     called when the index finds no room. confined: called with what the process has taken from itself.
+    sign_in: called with each step of a stream's sign-in, how often it was refused, and whether Basic had to
+    be used. holds: whether a stream is the process's own: it is believed of no other. silence_s: how long it
+    may say nothing.
     """
 
     def __init__(
@@ -44,7 +50,14 @@ class Hearing:
         idle: Callable[[StreamKey, str, bool], None],
         on_disk_full: Callable[[], None],
         confined: Callable[[Confinement], None],
+        *,
+        sign_in: Callable[[StreamKey, str, int, bool], None],
+        holds: Callable[[StreamKey], bool],
+        silence_s: float = SILENCE_S,
     ) -> None:
+        self._sign_in = sign_in
+        self._holds = holds
+        self._silence_s = silence_s
         self._confined = confined
         self._views = views
         self._index = index
@@ -57,10 +70,11 @@ class Hearing:
         """Until the process closes its end. Raises ProtocolError, and TimeoutError for one that hangs."""
         while True:
             try:
-                async with asyncio.timeout(SILENCE_S):
+                async with asyncio.timeout(self._silence_s):
                     message = await protocol.receive(reader)
             except TimeoutError:
-                raise TimeoutError(f"the recorder process has been silent for {SILENCE_S:.0f} s") from None
+                said = f"the recorder process has been silent for {self._silence_s:.0f} s"
+                raise TimeoutError(said) from None
             if message is None:
                 return
             try:
@@ -101,8 +115,18 @@ class Hearing:
             else:
                 raise ProtocolError("no such message")
             return False
+        if not self._holds(key):
+            raise ProtocolError(f"a {message.kind!r} of {key}, which another process records")
         view = self._views[key]
         match message.kind:
+            case "condition":
+                for kind in view.told_condition(repair_counts(fields["repairs"]), float(fields["lag_s"])):
+                    logger.info("%s: repaired: %s", key, repair_words(kind))
+            case "sign-in":
+                self._sign_in(key, fields["step"], int(fields["tries"]), bool(fields["basic"]))
+            case "certificate":
+                logger.info("%s: known from now on by the certificate that it showed first", key)
+                return True
             case "state":
                 self._note_state(
                     view, fields["state"], fields["reason"], fields["detail"], fields["retry_at_us"]
@@ -152,5 +176,8 @@ class Hearing:
             if fields["segment"] is not None:
                 await self._index.add_segment(protocol.segment(key, fields["segment"]))
             view.settled(fields["run"], fields["seq"])
+        elif message.kind == "certificate":
+            port, sha256 = int(fields["port"]), str(fields["sha256"])
+            await certificates.pin(self._index, key.camera, port, sha256, time.time_ns() // 1000)
         else:
             self._idle(key, fields["reason"], bool(fields["broken"]))

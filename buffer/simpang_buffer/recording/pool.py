@@ -13,11 +13,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
+from simpang_buffer.index import certificates
 from simpang_buffer.index.index import Index
 from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.reading.tail import Tail
+from simpang_buffer.recording.hearing import SILENCE_S
 from simpang_buffer.recording.live import LiveDropped, LiveFeed, LiveFrame, LiveInit
 from simpang_buffer.recording.sandbox.confinement import Confinement
+from simpang_buffer.recording.sign_in_ledger import SignInLedger
 from simpang_buffer.recording.spec import StreamSpec
 from simpang_buffer.recording.view import StreamStatus, StreamView
 from simpang_buffer.recording.worker import RecorderDied, Worker, WorkerSettings
@@ -49,7 +52,7 @@ class NotRecorded(Exception):
 class RecorderPool:
     """previous_end: why the last runs in the index ended, for streams recorded before: restart, or power
     after a boot. on_disk_full: called when a write found no room; make some. Processes inherit
-    inherit_fds."""
+    inherit_fds; one that says nothing for silence_s is replaced."""
 
     def __init__(
         self,
@@ -64,16 +67,21 @@ class RecorderPool:
         previous_end: GapReason = GapReason.RESTART,
         on_disk_full: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
+        silence_s: float = SILENCE_S,
     ) -> None:
-        settings = WorkerSettings(media.absolute(), site, segment_s, flush_s, inherit_fds, on_disk_full)
+        settings = WorkerSettings(
+            media.absolute(), site, segment_s, flush_s, inherit_fds, on_disk_full, silence_s
+        )
+        sign_ins = SignInLedger(monotonic=monotonic)
         self._views: dict[StreamKey, StreamView] = {}
         self._wanted: dict[StreamKey, StreamSpec] = {}
         self._ended: dict[StreamKey, GapReason] = {}
         self._media = media.absolute()
+        self._index = index
         self._previous_end = previous_end
         self._monotonic = monotonic
         self._workers = [
-            Worker(f"recorder-{number}", settings, index, self._views, monotonic=monotonic)
+            Worker(f"recorder-{number}", settings, index, self._views, sign_ins, monotonic=monotonic)
             for number in range(processes)
         ]
 
@@ -97,6 +105,15 @@ class RecorderPool:
             previous_end = self._ended.pop(key, self._previous_end)
             self._worker_of(key).want(spec, previous_end)
         self._wanted = wanted
+
+    async def trust_anew(self, camera: str) -> None:
+        """A person says that the camera's certificate has changed rightly: the next that it shows is pinned.
+
+        Raises StorageError.
+        """
+        await certificates.unpin(self._index, camera)
+        for worker in self._workers:
+            worker.distrust(camera)
 
     def status(self, key: StreamKey) -> StreamStatus:
         """Of a stream that nobody wants recorded: disabled."""

@@ -21,7 +21,9 @@ from pathlib import Path
 
 from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.recording import protocol
+from simpang_buffer.recording.file_systems import FileSystems
 from simpang_buffer.recording.outbox import Outbox
+from simpang_buffer.recording.pins import Pins
 from simpang_buffer.recording.protocol import Message, ProtocolError
 from simpang_buffer.recording.recorder import Recorder, Surroundings
 from simpang_buffer.recording.reports import Reporter
@@ -86,6 +88,8 @@ class RecorderProcess:
             case "unwatch":
                 if key in self._recorders:
                     self._recorders[key].broadcast.unwatch()
+            case "distrust":
+                self._surroundings.pins.forget(key.camera)
             case _:
                 raise ProtocolError(f"{message.kind} is not for a recorder")
 
@@ -94,8 +98,13 @@ class RecorderProcess:
             raise ProtocolError(f"{key} is recorded already")
         fields = message.fields
         previous_end = fields["previous_end"]
+        spec = stream_spec(key, fields)
+        source = spec.source
+        address = (source.host, source.port)
+        self._surroundings.sign_ins.carry_on(address, source.credentials, fields["sign_in"])
+        self._surroundings.pins.learn(key.camera, fields["pins"])
         recorder = Recorder(
-            stream_spec(key, fields),
+            spec,
             self._surroundings,
             first_run=fields["first_run"],
             previous_end=GapReason(previous_end) if previous_end else None,
@@ -109,6 +118,8 @@ class RecorderProcess:
         recorder = self._recorders.pop(key)
         del self._tasks[key]
         self._surroundings.reporter.leave(key, recorder.last_end)
+        # It may be wanted again with another source, which waits until these files are closed.
+        self._surroundings.disk.hurry()
 
     async def _pulse(self) -> None:
         while True:
@@ -117,6 +128,8 @@ class RecorderProcess:
                 raise RuntimeError("the disk thread has died")
             fields = {"cpu_s": round(time.process_time(), 3), "rss_bytes": self._memory()}
             self._outbox.tell(Message("pulse", fields=fields))
+            for recorder in self._recorders.values():
+                recorder.tell_condition()
             await asyncio.sleep(_PULSE_S)
 
 
@@ -127,14 +140,18 @@ async def run(connection: socket.socket, media: Path, site: str, segment_s: floa
     outbox = Outbox(writer)
     reporter = Reporter(outbox)
     memory = _memory()
+    file_systems = FileSystems()
     # The loop stands, and neither a thread nor a camera has been spoken to.
     outbox.tell(Message("confined", fields=confinement_fields(confine([media]))))
+
+    def first_certificate(key: StreamKey, port: int, sha256: str) -> None:
+        outbox.tell(Message("certificate", key, {"port": port, "sha256": sha256}))
 
     def report(reports: Sequence[Report]) -> None:
         loop.call_soon_threadsafe(reporter.take, reports)
 
     with contextlib.ExitStack() as stack:
-        disk = stack.enter_context(Disk(report, flush_s=flush_s))
+        disk = stack.enter_context(Disk(report, flush_s=flush_s, file_systems=file_systems))
         surroundings = Surroundings(
             site=site,
             media=media,
@@ -144,6 +161,7 @@ async def run(connection: socket.socket, media: Path, site: str, segment_s: floa
             reporter=reporter,
             outbox=outbox,
             sign_ins=SignIns(),
+            pins=Pins(first_certificate),
             buffer=bytearray(BUFFER_BYTES),
         )
         try:

@@ -5,8 +5,9 @@ object and a payload of bytes. Both sides bound it before memory is taken. The t
 one program: a message that does not parse is a fault, never something to guess at, and raises
 `ProtocolError`.
 
-    daemon -> recorder: record forget watch unwatch stop
-    recorder -> daemon: confined state opened fragment closed idle init frame dropped pulse
+    daemon -> recorder: record forget watch unwatch distrust stop
+    recorder -> daemon: confined pulse state condition sign-in certificate opened fragment closed idle
+                        init frame dropped
 
 Per stream and run: opened { fragment } closed, again for each file. `fragment` means written, `closed`
 durable. A file that broke has no `closed`. `idle` ends what `record` began, after the last file: its reason

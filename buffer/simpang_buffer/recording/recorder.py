@@ -15,8 +15,11 @@ from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.recording.arrivals import Arrivals
 from simpang_buffer.recording.broadcast import Broadcast
 from simpang_buffer.recording.intake import Intake
+from simpang_buffer.recording.lag import Lag
 from simpang_buffer.recording.outbox import Outbox
+from simpang_buffer.recording.pins import Pins
 from simpang_buffer.recording.protocol import Message
+from simpang_buffer.recording.repairs import Repairs
 from simpang_buffer.recording.reports import Reporter
 from simpang_buffer.recording.retry import HEALTHY_S, delay_s, gap_reason
 from simpang_buffer.recording.run import Run
@@ -26,8 +29,8 @@ from simpang_buffer.recording.sign_in import SignIns
 from simpang_buffer.recording.spec import StreamSpec
 from simpang_buffer.recording.sync import Disk
 from simpang_buffer.recording.tick import Tick
-from simpang_buffer.rtsp.errors import AuthRefused, StreamError, Timeout
-from simpang_buffer.rtsp.session import Session, open_session
+from simpang_buffer.rtsp.errors import AuthRefused, NothingPlayed, StreamError, Timeout
+from simpang_buffer.rtsp.session import NOTHING_PLAYED, Session, open_session
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ class Surroundings:
     reporter: Reporter
     outbox: Outbox
     sign_ins: SignIns
+    pins: Pins
     buffer: bytearray = field(repr=False)
     now_us: Callable[[], int] = lambda: time.time_ns() // 1000
     monotonic: Callable[[], float] = time.monotonic
@@ -78,8 +82,11 @@ class Recorder:
         self._ended = previous_end
         self._ended_at = surroundings.monotonic()
         self._recording = False
+        self._repairs = Repairs()
+        self._lag: Lag | None = None
+        self._told_lag_s = 0.0
         self._last_picture_at = self._opened_at = 0.0
-        self._told_useless = False
+        self._told_useless = self._pictured = False
         self._disk_error: DiskFailed | None = None
         self._cancelled_for = GapReason.RESTART
         surroundings.reporter.join(spec.key, self._file_opened, self._file_failed)
@@ -117,8 +124,12 @@ class Recorder:
         self._cancelled_for = GapReason.RESTART
         self._tell_state("connecting", None, "connecting")
         async with contextlib.AsyncExitStack() as stack:
-            async with around.sign_ins.trying((source.host, source.port), source.credentials):
-                session = await stack.enter_async_context(open_session(source, buffer=around.buffer))
+            address = (source.host, source.port)
+            async with around.sign_ins.trying(address, source.credentials, self._note_sign_in) as sign_in:
+                session = await stack.enter_async_context(
+                    open_session(source, buffer=around.buffer, pin_of=self._pin_of, sign_in=sign_in)
+                )
+            self._repairs.follow(session.counts)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._maintain(session), name=f"keepalive:{self.key}")
@@ -138,9 +149,10 @@ class Recorder:
         """Raises what ends the session, or cancels it; the run is closed properly first."""
         around = self._around
         intake = Intake(session.tracks)
+        self._lag = Lag(intake.video_clock_rate)
         self._begin_run(intake)
         self._last_picture_at = self._opened_at = around.monotonic()
-        self._told_useless = False
+        self._told_useless = self._pictured = False
         reason: GapReason | None = None
         try:
             await around.tick.work(lambda: self._pump(session, intake), lambda: self._is_urgent(session))
@@ -177,7 +189,9 @@ class Recorder:
             arrival_us = self._arrivals.at(around.now_us(), around.monotonic())
             for arrival in intake.take(items):
                 if isinstance(arrival, Picture):
-                    self._last_picture_at = now_s
+                    self._last_picture_at, self._pictured = now_s, True
+                    if self._lag is not None:
+                        self._lag.take(arrival.rtp_time, now_s)
                     if self._run.is_over(arrival) or (self._arrivals.stepped and arrival.key):
                         self._finish_run(GapReason.CLOCK_STEP)
                         self._begin_run(intake)
@@ -188,6 +202,8 @@ class Recorder:
                 break
         self._submit()
         silent_s = now_s - self._last_picture_at
+        if silent_s > STALL_S and not self._pictured:
+            raise NothingPlayed(NOTHING_PLAYED)
         if silent_s > STALL_S:
             raise Timeout(f"the camera has sent no picture for {silent_s:.0f} s")
         if not self._run.begun and not self._told_useless and now_s - self._opened_at > _KEY_FRAME_WITHIN_S:
@@ -246,6 +262,26 @@ class Recorder:
         state = "auth" if isinstance(error, AuthRefused) else "unreachable"
         self._tell_state(state, error.reason, error.detail, wait_s)
         return wait_s
+
+    def tell_condition(self) -> None:
+        """Once per pulse: what was repaired since, and how late the pictures are, where that is news."""
+        lag_s = self._lag.lag_s if self._lag is not None and self._recording else 0.0
+        repairs = self._repairs.news()
+        # Tenths of a second are the beat's own.
+        if repairs is None and abs(lag_s - self._told_lag_s) < 0.5:
+            return
+        self._told_lag_s = lag_s
+        fields = {"repairs": repairs or self._repairs.totals(), "lag_s": round(lag_s, 1)}
+        self._around.outbox.tell(Message("condition", self.key, fields))
+
+    def _note_sign_in(self, step: str, tries: int) -> None:
+        source = self._spec.source
+        basic = self._around.sign_ins.begins_with_basic((source.host, source.port), source.credentials)
+        fields = {"step": step, "tries": tries, "basic": basic}
+        self._around.outbox.tell(Message("sign-in", self.key, fields))
+
+    def _pin_of(self, port: int, found: str) -> str:
+        return self._around.pins.pin_of(self.key, port, found)
 
     def _file_opened(self, file: SegmentFile) -> None:
         if not self._recording and file.head.header.run == self._run.number:

@@ -6,6 +6,7 @@ from simpang_buffer.model import GapReason
 from simpang_buffer.rtsp.errors import (
     AuthRefused,
     Limit,
+    NothingPlayed,
     RefusedByPolicy,
     StreamError,
     Timeout,
@@ -19,6 +20,8 @@ AUTH_DELAYS_S = (600.0, 1200.0, 3600.0)
 _SOON_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 # Sessions of ours that broke may count as clients until the camera forgets them, mostly after a minute.
 _LIMIT_S = (10.0, 20.0, 40.0, 60.0)
+# A camera in privacy mode stays so for hours; one that stumbled plays at the second try.
+_NOTHING_PLAYED_S = (2.0, 5.0, 15.0, 60.0)
 # Eviction makes room within a second; a disk that fails again and again is not helped by trying.
 _DISK_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 # A run this long was healthy: what fails after it is a first failure.
@@ -34,14 +37,21 @@ def delay_s(error: Exception, failures: int) -> float:
     """How long to wait after this many failures in a row (from 1), none of them followed by health."""
     match error:
         case AuthRefused():
-            delays: tuple[float, ...] = AUTH_DELAYS_S
+            return auth_delay_s(failures)
         case Limit():
-            delays = _LIMIT_S
+            delays: tuple[float, ...] = _LIMIT_S
+        case NothingPlayed():
+            delays = _NOTHING_PLAYED_S
         case Unsupported() | RefusedByPolicy():
             delays = _SLOWLY_S
         case _:
             delays = _SOON_S
     return delays[min(failures, len(delays)) - 1]
+
+
+def auth_delay_s(refused: int) -> float:
+    """How long a password rests after so many refusals in a row (from 1)."""
+    return AUTH_DELAYS_S[min(refused, len(AUTH_DELAYS_S)) - 1]
 
 
 def gap_reason(ended: GapReason | None, error: StreamError, since_end_s: float) -> GapReason | None:

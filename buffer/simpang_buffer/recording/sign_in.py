@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from simpang_buffer.recording.retry import delay_s
-from simpang_buffer.rtsp.auth import Credentials
+from simpang_buffer.rtsp.auth import Credentials, SignInMemory
 from simpang_buffer.rtsp.errors import AuthRefused
 
 # Host and port: behind one router's address each forwarded port is another camera.
 Address: TypeAlias = tuple[str, int]
+# Told of each step of a sign-in: "sending" before a password is used, then "accepted", "refused" (how often)
+# or "undecided".
+Note: TypeAlias = Callable[[str, int], None]
 
 
 @dataclass(slots=True)
 class _Account:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    memory: SignInMemory = field(default_factory=SignInMemory)
     accepted: bool = False
     refused: int = 0
     not_before: float = 0.0
@@ -27,37 +31,70 @@ class _Account:
 
 
 class SignIns:
-    """Of one process; all streams of a camera are recorded by the same one."""
+    """Of one process; all streams of a camera are recorded by the same one. What it knows ends with the
+    process, so each step is told to the daemon, which hands it to the next one (see sign_in_ledger.py)."""
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._accounts: dict[tuple[Address, Credentials], _Account] = {}
         self._monotonic = monotonic
 
+    def carry_on(self, address: Address, credentials: Credentials | None, told: Mapping[str, Any]) -> None:
+        """What the daemon knows of a sign-in from processes before this one. Raises KeyError, TypeError."""
+        if credentials is None or (address, credentials) in self._accounts:
+            return
+        account = self._accounts[address, credentials] = _Account()
+        account.refused = int(told["refused"])
+        account.not_before = self._monotonic() + float(told["wait_s"])
+        account.memory.basic = bool(told["basic"])
+        account.words = "the camera refused the user or password before the recorder was restarted"
+
     @contextlib.asynccontextmanager
-    async def trying(self, address: Address, credentials: Credentials | None) -> AsyncIterator[None]:
+    async def trying(
+        self, address: Address, credentials: Credentials | None, note: Note = lambda step, tries: None
+    ) -> AsyncIterator[SignInMemory | None]:
         """Around an attempt. Until the camera has accepted these credentials once, one attempt at a time.
 
-        Raises AuthRefused without an attempt while a refusal forbids one. AuthRefused and success inside are
-        noted; whoever fails otherwise proves nothing.
+        Gives what the attempt has to know. Raises AuthRefused without an attempt while a refusal forbids one.
+        AuthRefused and success inside are noted; whoever fails otherwise proves nothing.
         """
         if credentials is None:
-            yield
+            yield None
             return
         account = self._accounts.setdefault((address, credentials), _Account())
         async with account.lock if not account.accepted else contextlib.nullcontext():
             if self.wait_s(address, credentials) > 0:
                 raise AuthRefused(account.words)
+            sent: list[bool] = []
+
+            def sending() -> None:
+                if not sent:
+                    note("sending", 0)
+                sent.append(True)
+
+            memory = account.memory
+            memory.sending, memory.both = sending, account.refused == 0
             try:
-                yield
+                yield memory
             except AuthRefused as error:
-                account.accepted = False
-                account.refused += 1
+                account.accepted = memory.basic = False
+                account.refused += error.tries
                 account.not_before = self._monotonic() + delay_s(error, account.refused)
                 account.words = error.detail
+                note("refused", error.tries)
+                raise
+            except BaseException:
+                if sent:
+                    note("undecided", 0)
                 raise
             account.accepted, account.refused = True, 0
+            if sent:
+                note("accepted", 0)
 
     def wait_s(self, address: Address, credentials: Credentials | None) -> float:
         """How long these credentials may not be tried."""
         account = self._accounts.get((address, credentials)) if credentials else None
         return max(account.not_before - self._monotonic(), 0.0) if account else 0.0
+
+    def begins_with_basic(self, address: Address, credentials: Credentials | None) -> bool:
+        account = self._accounts.get((address, credentials)) if credentials else None
+        return account is not None and account.memory.basic

@@ -10,6 +10,7 @@ from simpang_buffer.model import StreamKey
 from simpang_buffer.recording.protocol import ProtocolError
 from simpang_buffer.rtsp.auth import Credentials
 from simpang_buffer.rtsp.session import Source
+from simpang_buffer.rtsp.tls import Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,9 @@ def spec_fields(spec: StreamSpec) -> dict[str, Any]:
         "allow_basic": source.allow_basic,
         "transport": source.transport,
         "audio": source.audio,
+        "pin": source.trust.pin,
+        "ca": source.trust.ca,
+        "old_tls": source.trust.old,
         "camera_offset_us": spec.camera_offset_us,
     }
 
@@ -50,6 +54,7 @@ def stream_spec(key: StreamKey, fields: Mapping[str, Any]) -> StreamSpec:
             allow_basic=fields["allow_basic"],
             transport=fields["transport"],
             audio=fields["audio"],
+            trust=Trust(fields["pin"], fields["ca"], fields["old_tls"]),
         )
         return StreamSpec(key, source, fields["camera_offset_us"])
     except KeyError as error:

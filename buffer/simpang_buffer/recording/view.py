@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from simpang_buffer.model import VIDEO_TIMESCALE, Fragment, RunHeader, StreamKey, segment_path
@@ -19,7 +19,9 @@ _RATE_FRAGMENTS = 10
 class StreamStatus:
     """state: recording, connecting, auth, unreachable or disabled. reason: why it is not recording, a camera
     reason or a gap reason (disk-full, disk-error), None while it is. detail: the same for people.
-    last_fragment_us: end of what was last written. fps, bps: measured, 0 until known."""
+    last_fragment_us: end of what was last written. fps, bps: measured, 0 until known. lag_s: how late
+    pictures arrive, beside the quickest. repairs: what the camera did wrong and was put right, how often by
+    kind (repairs.WORDS), since the daemon started."""
 
     state: str = "disabled"
     reason: str | None = None
@@ -32,6 +34,8 @@ class StreamStatus:
     height: int = 0
     fps: float = 0.0
     bps: int = 0
+    lag_s: float = 0.0
+    repairs: Mapping[str, int] = field(default_factory=dict)
 
 
 class StreamView:
@@ -49,6 +53,8 @@ class StreamView:
         self._feeds: set[LiveFeed] = set()
         self._live_init: LiveInit | None = None
         self._group = LiveGroup()
+        # What recorders before the present one repaired.
+        self._repaired: Counter[str] = Counter()
 
     # Its state
 
@@ -64,7 +70,17 @@ class StreamView:
         )
         if state != "recording":
             self._recent.clear()
-            self.status = replace(self.status, fps=0.0, bps=0)
+            self.status = replace(self.status, fps=0.0, bps=0, lag_s=0.0)
+
+    def told_condition(self, repairs: Mapping[str, int], lag_s: float) -> list[str]:
+        """What its present recorder has repaired until now, and the lag. The kinds that are new."""
+        new = [kind for kind in repairs if kind not in self.status.repairs]
+        self.status = replace(self.status, repairs=self._repaired + Counter(repairs), lag_s=lag_s)
+        return new
+
+    def new_recorder(self) -> None:
+        """It counts from nought."""
+        self._repaired = Counter(self.status.repairs)
 
     # Its files
 

@@ -18,14 +18,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from simpang_buffer.index import certificates
 from simpang_buffer.index.adoption import adopt
 from simpang_buffer.index.errors import StorageError, StorageFull
 from simpang_buffer.index.index import Index
 from simpang_buffer.model import GapReason, StreamKey
-from simpang_buffer.recording.hearing import Hearing
+from simpang_buffer.recording.hearing import SILENCE_S, Hearing
 from simpang_buffer.recording.protocol import Message, encode
 from simpang_buffer.recording.retry import DiskRetry
 from simpang_buffer.recording.sandbox.confinement import Confinement
+from simpang_buffer.recording.sign_in_ledger import SignInLedger
 from simpang_buffer.recording.spec import StreamSpec, spec_fields
 from simpang_buffer.recording.view import StreamView
 
@@ -49,6 +51,8 @@ class WorkerSettings:
     inherit_fds: tuple[int, ...]
     # Called when there is no room, so that some is made at once.
     on_disk_full: Callable[[], None]
+    # A process that says nothing for so long hangs.
+    silence_s: float = SILENCE_S
 
 
 @dataclass(slots=True)
@@ -73,6 +77,7 @@ class Worker:
         settings: WorkerSettings,
         index: Index,
         views: Mapping[StreamKey, StreamView],
+        sign_ins: SignInLedger,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -84,6 +89,7 @@ class Worker:
         self._settings = settings
         self._index = index
         self._views = views
+        self._sign_ins = sign_ins
         self._monotonic = monotonic
         self._orders: dict[StreamKey, _Order] = {}
         self._changed = asyncio.Event()
@@ -123,6 +129,13 @@ class Worker:
         if self._link and order and order.told and not order.stopping:
             self._send(Message("watch" if watched else "unwatch", key))
 
+    def distrust(self, camera: str) -> None:
+        """The camera's next certificate is believed; its streams are connected to anew."""
+        for key, order in self._orders.items():
+            if key.camera == camera and self._link and order.told is not None and not order.stopping:
+                self._send(Message("distrust", key))
+                self._stop(key, order, GapReason.RESTART)
+
     async def run_once(self) -> None:
         """Starts a process and works with it until it ends, which raises RecorderDied.
 
@@ -143,6 +156,9 @@ class Worker:
             self._note_idle,
             self._settings.on_disk_full,
             self._note_confined,
+            sign_in=self._note_sign_in,
+            holds=self.holds,
+            silence_s=self._settings.silence_s,
         )
         try:
             async with asyncio.TaskGroup() as group:
@@ -207,6 +223,8 @@ class Worker:
         """The process is gone: each of its streams may have files without rows."""
         for order in self._orders.values():
             if order.told is not None:
+                source = order.told.source
+                self._sign_ins.died((source.host, source.port), source.credentials)
                 order.told, order.stopping, order.unsettled = None, False, True
                 order.previous_end = GapReason.RESTART
         for key in self._orders:
@@ -219,6 +237,12 @@ class Worker:
 
     def _note_confined(self, confinement: Confinement) -> None:
         self.confinement = confinement
+
+    def _note_sign_in(self, key: StreamKey, step: str, tries: int, basic: bool) -> None:
+        told = self._orders[key].told
+        if told is not None:
+            address = (told.source.host, told.source.port)
+            self._sign_ins.note(address, told.source.credentials, step, tries, basic)
 
     def _note_idle(self, key: StreamKey, reason: str, broken: bool) -> None:
         """The process has stopped recording the stream; its files are closed, or broken."""
@@ -265,9 +289,7 @@ class Worker:
         if order.told is not None:
             changed = order.wanted is None or order.wanted.source != order.told.source
             if changed and not order.stopping:
-                order.stopping = True
-                reason = GapReason.RESTART if order.wanted else GapReason.DISABLED
-                self._send(Message("forget", key, {"reason": reason.value}))
+                self._stop(key, order, GapReason.RESTART if order.wanted else GapReason.DISABLED)
             return
         if order.unsettled:
             report = await adopt(self._settings.media, self._index, [key])
@@ -283,13 +305,26 @@ class Worker:
         elif self._monotonic() >= order.disk.not_before:
             await self._record(order, order.wanted, view)
 
+    def _stop(self, key: StreamKey, order: _Order, reason: GapReason) -> None:
+        order.stopping = True
+        self._send(Message("forget", key, {"reason": reason.value}))
+
     async def _record(self, order: _Order, spec: StreamSpec, view: StreamView) -> None:
         first_run = max(await self._index.next_run(spec.key), view.newest_run + 1)
         recorded_before = await self._index.newest_run(spec.key) is not None
         previous_end = order.previous_end.value if order.previous_end and recorded_before else None
+        pins = await certificates.pinned(self._index, spec.key.camera)
         order.told = spec
         order.disk.began(self._monotonic())
-        told = {**spec_fields(spec), "first_run": first_run, "previous_end": previous_end}
+        view.new_recorder()
+        source = spec.source
+        told = {
+            **spec_fields(spec),
+            "first_run": first_run,
+            "previous_end": previous_end,
+            "sign_in": self._sign_ins.handed_over((source.host, source.port), source.credentials),
+            "pins": pins,
+        }
         self._send(Message("record", spec.key, told))
         if view.watched:
             self._send(Message("watch", spec.key))

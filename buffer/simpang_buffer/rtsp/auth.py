@@ -54,15 +54,33 @@ class Challenge:
         return self.parameters.get("algorithm", "MD5").upper().removesuffix("-SESS")
 
 
+@dataclass(slots=True)
+class SignInMemory:
+    """What the sign-ins of one camera have in common over its connections.
+
+    sending: called just before a password is used for the first time on a connection. both: Basic may be
+    tried at once where Digest is refused. basic: so it was, and Basic was accepted (DS-2CD1148 offers both
+    and knows one), so that the next one begins with it.
+    """
+
+    sending: Callable[[], None] = lambda: None
+    both: bool = True
+    basic: bool = False
+
+
 class ClientAuth:
     """Signs the requests of one connection. Credentials of None: every challenge is refused.
 
-    signed: whether a password has been used at all.
+    signed: whether a password has been used at all. Where Digest is refused and the installer allowed Basic,
+    which the camera offers too, that is tried at once: two refusals at most.
     """
 
-    def __init__(self, credentials: Credentials | None, allow_basic: bool = False) -> None:
+    def __init__(
+        self, credentials: Credentials | None, allow_basic: bool = False, memory: SignInMemory | None = None
+    ) -> None:
         self._credentials = credentials
         self._allow_basic = allow_basic
+        self._memory = memory or SignInMemory()
         self._chosen: Challenge | None = None
         self._count = 0
         self._stale = 0
@@ -70,6 +88,7 @@ class ClientAuth:
         # Whether the camera has taken a request that was signed for the challenge in force. Until it has, a
         # further challenge is a refusal; after that it is only a nonce whose time is over.
         self._proven = False
+        self._refused_digest = False
         self.signed = False
 
     def challenge(self, headers: Headers) -> None:
@@ -77,13 +96,18 @@ class ClientAuth:
         if self._credentials is None:
             raise AuthRefused("the camera asks for a password and none is set for it")
         offered = parse_challenges(headers.get_all("www-authenticate"))
-        chosen = strongest(offered, allow_basic=self._allow_basic)
+        chosen = strongest(offered, allow_basic=self._allow_basic, basic_first=self._memory.basic)
         if self._spent or (self._chosen is not None and not self._proven):
             stale = chosen is not None and chosen.parameters.get("stale", "").lower() == "true"
+            basic = self._basic_instead(offered)
+            if basic is not None and not stale:
+                self._refused_digest, self._chosen = True, basic
+                return
             if self._spent or not stale or self._stale >= _MAX_STALE:
                 # Nothing more is signed, not even a TEARDOWN: cameras count.
                 self._spent = True
-                raise AuthRefused("the camera refused the user or password", tried=True)
+                tries = 2 if self._refused_digest else 1
+                raise AuthRefused("the camera refused the user or password", tried=True, tries=tries)
             self._stale += 1
         if chosen is None:
             schemes = ", ".join(sorted({c.scheme.capitalize()[:16] for c in offered})[:4]) or "nothing"
@@ -98,17 +122,30 @@ class ClientAuth:
         """The camera took the last request."""
         self._proven = True
         self._stale = 0
+        if self._chosen is not None:
+            self._memory.basic = self._chosen.scheme == "basic" and (
+                self._refused_digest or self._memory.basic
+            )
 
     def authorization(self, method: str, url: str) -> str | None:
         """The Authorization field for a request, None before any challenge. Text as ISO 8859-1 carries it."""
         if self._chosen is None or self._credentials is None or self._spent:
             return None
+        if not self.signed:
+            self._memory.sending()
         self.signed = True
         if self._chosen.scheme == "basic":
             pair = f"{self._credentials.user}:{self._credentials.password}"
             return "Basic " + base64.b64encode(pair.encode()).decode()
         self._count += 1
         return _answer(self._chosen, self._credentials, method, url, self._count)
+
+    def _basic_instead(self, offered: list[Challenge]) -> Challenge | None:
+        if not (self._allow_basic and self._memory.both) or self._spent or self._refused_digest:
+            return None
+        if self._chosen is None or self._chosen.scheme != "digest":
+            return None
+        return next((challenge for challenge in offered if challenge.scheme == "basic"), None)
 
 
 class Verdict(enum.Enum):
@@ -210,13 +247,16 @@ def parse_challenges(values: tuple[str, ...]) -> list[Challenge]:
     return challenges
 
 
-def strongest(offered: list[Challenge], *, allow_basic: bool) -> Challenge | None:
+def strongest(offered: list[Challenge], *, allow_basic: bool, basic_first: bool = False) -> Challenge | None:
     """The best challenge that we answer: SHA-256, then MD5, then Basic if it is allowed."""
+    basic = next((c for c in offered if c.scheme == "basic"), None) if allow_basic else None
+    if basic_first and basic is not None:
+        return basic
     for algorithm in _HASHES:
         for challenge in offered:
             if challenge.scheme == "digest" and challenge.algorithm == algorithm and _answerable(challenge):
                 return challenge
-    return next((c for c in offered if c.scheme == "basic"), None) if allow_basic else None
+    return basic
 
 
 def digest_response(

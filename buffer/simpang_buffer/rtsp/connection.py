@@ -10,16 +10,18 @@ import contextlib
 import errno
 import ipaddress
 import socket
+import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Literal
 from urllib.parse import urlsplit
 
-from simpang_buffer.rtsp.auth import ClientAuth, Credentials
+from simpang_buffer.rtsp.auth import ClientAuth, Credentials, SignInMemory
 from simpang_buffer.rtsp.errors import Malformed, StreamError, Timeout, Unreachable
 from simpang_buffer.rtsp.framing import InterleavedReader, Message, Packet
+from simpang_buffer.rtsp.link import Link, PlainLink
 from simpang_buffer.rtsp.message import (
     Headers,
     Request,
@@ -31,6 +33,7 @@ from simpang_buffer.rtsp.message import (
     parse_request,
     parse_response,
 )
+from simpang_buffer.rtsp.tls import Trust, check_pin, encrypt, words_of
 
 # Some cameras answer nobody without a name (EasyDarwin 117).
 _USER_AGENT = "simpang"
@@ -49,9 +52,9 @@ _MOST_UNSENT_BYTES = 64 * 1024
 class Source:
     """One stream of a camera.
 
-    url: rtsp://, without credentials, as requests name it. host: the pinned IP address, the only one ever
-    connected to, whatever the URL or the camera says. allow_basic: the installer accepts that the password
-    crosses the network readably. audio: record it too.
+    url: rtsp:// or rtsps://, without credentials, as requests name it. host: the pinned IP address, the only
+    one ever connected to, whatever the URL or the camera says. allow_basic: the installer accepts that the
+    password crosses the network readably. audio: record it too. trust: whose certificate is believed.
     """
 
     url: str
@@ -61,6 +64,11 @@ class Source:
     allow_basic: bool = False
     transport: Literal["tcp", "udp"] = "tcp"
     audio: bool = False
+    trust: Trust = dataclass_field(default_factory=Trust)
+
+    @property
+    def encrypted(self) -> bool:
+        return self.url[:8].lower() == "rtsps://"
 
     def __post_init__(self) -> None:
         """Raises ValueError: a host that is a name would be resolved, and could then be any address."""
@@ -75,21 +83,23 @@ class Source:
 class Connection:
     """See connect(). counts: what was odd and repaired, by name."""
 
-    def __init__(self, sock: socket.socket, source: Source, reader: InterleavedReader) -> None:
+    def __init__(
+        self, link: Link, source: Source, reader: InterleavedReader, sign_in: SignInMemory | None = None
+    ) -> None:
         self.counts: Counter[str] = reader.counts
         self.reader = reader
-        self.auth = ClientAuth(source.credentials, source.allow_basic)
+        self.auth = ClientAuth(source.credentials, source.allow_basic, sign_in)
         # Packets that came since the last request: some cameras send before they answer PLAY (Reolink), and
         # the first picture is a key frame that is worth keeping.
         self.early: list[Packet] = []
-        self._sock = sock
+        self._link = link
         self._sequence = 0
         self._unsent = bytearray()
 
     @property
     def local_host(self) -> str:
         """Our address on the way to the camera."""
-        return str(self._sock.getsockname()[0])
+        return self._link.local_host
 
     async def request(self, method: str, url: str, fields: Iterable[tuple[str, str]] = ()) -> Response:
         """Ask and wait for the answer, signing in where asked. The caller sets the time limit.
@@ -127,7 +137,7 @@ class Connection:
             self._flush()
         space = self.reader.space(budget_bytes)
         try:
-            count = self._sock.recv_into(space)
+            count = self._link.recv_into(space)
         except BlockingIOError:
             return [], True
         except OSError as error:
@@ -161,17 +171,16 @@ class Connection:
         data = bytes(self._unsent) + data
         self._unsent.clear()
         try:
-            await asyncio.get_running_loop().sock_sendall(self._sock, data)
+            await self._link.send_all(data)
         except OSError as error:
             raise _broken(error) from error
 
     async def _answer(self) -> Response:
-        loop = asyncio.get_running_loop()
         strays = early_bytes = 0
         while True:
             try:
                 # Not into the shared buffer: others may use it while this waits.
-                data = await loop.sock_recv(self._sock, _READ_BYTES)
+                data = await self._link.recv(_READ_BYTES)
             except OSError as error:
                 raise _broken(error) from error
             if not data:
@@ -203,7 +212,7 @@ class Connection:
 
     def _flush(self) -> None:
         try:
-            del self._unsent[: self._sock.send(self._unsent)]
+            del self._unsent[: self._link.send(self._unsent)]
         except BlockingIOError:
             self.counts["late_sends"] += 1
         except OSError as error:
@@ -211,24 +220,54 @@ class Connection:
 
 
 @contextlib.asynccontextmanager
-async def connect(source: Source, buffer: bytearray | None, within_s: float) -> AsyncIterator[Connection]:
-    """Connect to the source's pinned address. Raises Unreachable, also when there is no answer in time."""
+async def connect(
+    source: Source,
+    buffer: bytearray | None,
+    within_s: float,
+    *,
+    pin_of: Callable[[str], str] = lambda found: found,
+    sign_in: SignInMemory | None = None,
+) -> AsyncIterator[Connection]:
+    """Connect to the source's pinned address, and encrypt where its URL says so.
+
+    pin_of: given the certificate's SHA-256, says which it should be; asked where the source pins none.
+    Raises Unreachable, also when there is no answer in time; RefusedByPolicy for a wrong certificate;
+    Timeout, Malformed and Unsupported for TLS that comes to nothing.
+    """
     family = socket.AF_INET6 if ":" in source.host else socket.AF_INET
     place = f"{source.host}:{source.port}"
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected = False
         try:
             async with asyncio.timeout(within_s):
                 await asyncio.get_running_loop().sock_connect(sock, (source.host, source.port))
+                connected = True
+                link = await _link(sock, source, pin_of)
         except TimeoutError:
+            if connected:
+                raise Timeout("the camera took the connection but did not finish the TLS handshake") from None
             raise Unreachable(f"{place} does not answer") from None
         except OSError as error:
             raise Unreachable(f"{place}: {_words(error)}") from error
-        yield Connection(sock, source, InterleavedReader(buffer))
+        yield Connection(link, source, InterleavedReader(buffer), sign_in)
+
+
+async def _link(sock: socket.socket, source: Source, pin_of: Callable[[str], str]) -> Link:
+    if not source.encrypted:
+        return PlainLink(sock)
+    link = await encrypt(sock, source.trust, urlsplit(source.url).hostname or source.host)
+    if source.trust.pin is not None:
+        check_pin(link.fingerprint, source.trust.pin)
+    elif source.trust.ca is None:
+        check_pin(link.fingerprint, pin_of(link.fingerprint))
+    return link
 
 
 def _broken(error: OSError) -> StreamError:
+    if isinstance(error, ssl.SSLError):
+        return Malformed(f"the encrypted connection broke: {words_of(error)}")
     return Unreachable(f"the connection broke: {_words(error)}")
 
 

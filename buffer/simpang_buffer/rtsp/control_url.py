@@ -23,7 +23,7 @@ def base_url(request_url: str, content_base: str | None) -> str:
     """
     stated = (content_base or "").strip()
     asked = _split(request_url)
-    if asked is None or not stated or not _writable(stated):
+    if asked is None or not stated or not is_writable(stated):
         return request_url
     if "://" not in stated and not stated.startswith("/"):
         host = stated.partition("/")[0]
@@ -39,7 +39,7 @@ def base_url(request_url: str, content_base: str | None) -> str:
 def aggregate_urls(request_url: str, base: str, control: str) -> tuple[str, ...]:
     """The URLs to try for the whole presentation (PLAY, keepalive, TEARDOWN), the likeliest first."""
     stated = control.strip()
-    absolute = (stated,) if re.match(r"rtsps?://", stated, re.IGNORECASE) and _writable(stated) else ()
+    absolute = (stated,) if re.match(r"rtsps?://", stated, re.IGNORECASE) and is_writable(stated) else ()
     return _distinct(*absolute, base, request_url)
 
 
@@ -49,13 +49,13 @@ def track_urls(request_url: str, base: str, control: str) -> tuple[str, ...]:
     if re.match(r"rtsps?://", stated, re.IGNORECASE):
         split = _split(stated)
         asked = _split(request_url)
-        if split is None or asked is None or not _writable(stated):
+        if split is None or asked is None or not is_writable(stated):
             return (base,)
         ours = urlunsplit((asked.scheme, asked.netloc, split.path, split.query, ""))
         return _distinct(stated, ours)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", stated) or stated.lower().startswith("file:"):
         raise RefusedByPolicy("the camera names a track at an address that is not RTSP")
-    if stated in ("", "*") or not _writable(stated):
+    if stated in ("", "*") or not is_writable(stated):
         return _distinct(base, request_url)
     return _distinct(
         _appended(base, stated),
@@ -63,6 +63,11 @@ def track_urls(request_url: str, base: str, control: str) -> tuple[str, ...]:
         _before_query(base, stated),
         _appended(request_url, stated),
     )
+
+
+def is_writable(url: str) -> bool:
+    """Whether it can stand in a request: no blank, no control character, of bearable length."""
+    return len(url) <= _LONGEST and url.isascii() and url.isprintable() and " " not in url
 
 
 def _appended(base: str, control: str) -> str:
@@ -83,11 +88,7 @@ def _before_query(base: str, control: str) -> str:
 
 
 def _distinct(*urls: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(url for url in urls if _writable(url)))[:_MOST_FORMS]
-
-
-def _writable(url: str) -> bool:
-    return len(url) <= _LONGEST and url.isascii() and url.isprintable() and " " not in url
+    return tuple(dict.fromkeys(url for url in urls if is_writable(url)))[:_MOST_FORMS]
 
 
 def _split(url: str) -> SplitResult | None:

@@ -3,12 +3,14 @@
     StreamError
     ├── Unreachable       no connection, or it broke: retry soon
     ├── Timeout           connected, but the camera does not answer or sends nothing: retry soon
+    │   └── NothingPlayed      it agreed to play and sends no picture, as in privacy mode: retry slowly
     ├── AuthRefused       the camera refused the sign-in: retry slowly, cameras lock accounts
     ├── Limit             the camera is serving too many already (453, 503): retry slowly
     ├── Malformed         what it sends cannot be read
     ├── Unsupported       it has nothing that can be recorded, or not at that address
     │   └── TransportRefused   it refuses this transport (461): the other one may do
-    └── RefusedByPolicy   it sent us somewhere else, and we do not go
+    └── RefusedByPolicy   it sent us somewhere else, and we do not go; or its certificate is not the right one
+        └── Redirected    it named another address, which may or may not be followed
 
 `reason` is a camera reason of the outside contract, `gap` what the index says of the time without footage.
 """
@@ -42,18 +44,24 @@ class Timeout(StreamError):
     gap = GapReason.TIMEOUT
 
 
+class NothingPlayed(Timeout):
+    """The camera agreed to play, and no picture came."""
+
+
 class AuthRefused(StreamError):
     """The sign-in was refused, or none that we would send is accepted.
 
-    tried: whether a password was sent and refused, which is what makes cameras lock an account.
+    tried: whether a password was sent and refused, which is what makes cameras lock an account; tries: how
+    often.
     """
 
     reason = "auth"
     gap = GapReason.AUTH
 
-    def __init__(self, detail: str, *, tried: bool = False) -> None:
+    def __init__(self, detail: str, *, tried: bool = False, tries: int = 1) -> None:
         super().__init__(detail)
         self.tried = tried
+        self.tries = tries
 
 
 class Limit(StreamError):
@@ -79,6 +87,14 @@ class TransportRefused(Unsupported):
 
 
 class RefusedByPolicy(StreamError):
-    """The camera named another place, and addresses that cameras name are not followed."""
+    """The camera named a place that is not followed, or is not known to be the one it should be."""
 
     reason = "refused-by-policy"
+
+
+class Redirected(RefusedByPolicy):
+    """location: the address that it named, unchecked."""
+
+    def __init__(self, detail: str, location: str | None) -> None:
+        super().__init__(detail)
+        self.location = location

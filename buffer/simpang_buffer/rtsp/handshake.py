@@ -13,6 +13,8 @@ from simpang_buffer.rtsp.errors import (
     AuthRefused,
     Limit,
     Malformed,
+    NothingPlayed,
+    Redirected,
     RefusedByPolicy,
     StreamError,
     TransportRefused,
@@ -76,8 +78,14 @@ async def describe(connection: Connection, source: Source, agreement: Agreement)
         connection, "DESCRIBE", [source.url], [("Accept", "application/sdp")]
     )
     sdp = parse_sdp(response.body)
+    if sdp.repaired:
+        connection.counts["repaired_descriptions"] += 1
+    if sdp.dropped:
+        connection.counts["dropped_tracks"] += len(sdp.dropped)
     stated = response.headers.get("content-base") or response.headers.get("content-location")
     base = base_url(source.url, stated)
+    if stated and stated.strip() != base:
+        connection.counts["repaired_base_urls"] += 1
     agreement.urls = aggregate_urls(source.url, base, sdp.control)
     agreement.url = agreement.urls[0]
     return sdp, base
@@ -136,11 +144,14 @@ async def _set_up_one(
         fields = [("Transport", wanted), *agreement.session_field()]
         urls = track_urls(source.url, base, track.control)
         response, _ = await _first_that_works(connection, "SETUP", urls, fields)
-        _take_session(agreement, response)
+        if _take_session(agreement, response):
+            connection.counts["changed_session_ids"] += 1
         stated = response.headers.get("transport")
         answered = parse_transport(stated) if stated else Transport(tcp=not udp)
         if ports is None:
             agreement.channels.append(_channels(agreement, answered, channels))
+            if not answered.tcp or agreement.channels[-1] != channels:
+                connection.counts["other_channels"] += 1
         elif answered.multicast or answered.tcp:
             raise TransportRefused("the camera answers with another transport where UDP was asked for")
         else:
@@ -177,24 +188,28 @@ async def _first_that_works(
     raise refusal
 
 
-def _take_session(agreement: Agreement, response: Response) -> None:
-    """Keep the first session id (some cameras change it between SETUPs) and its timeout."""
+def _take_session(agreement: Agreement, response: Response) -> bool:
+    """Keep the first session id and its timeout. Whether this is another one (some change it each time)."""
     identity, _, parameters = (response.headers.get("session") or "").partition(";")
     if agreement.session_id or not identity.strip():
-        return
+        return bool(agreement.session_id) and identity.strip() not in ("", agreement.session_id)
     if _SESSION_ID.fullmatch(identity.strip()) is None:
         raise Malformed("the camera's session id cannot be read")
     agreement.session_id = identity.strip()
     stated = re.search(r"timeout\s*=\s*(\d{1,6})(?!\d)", parameters, re.IGNORECASE)
     agreement.timeout_s = int(stated[1]) if stated is not None and int(stated[1]) else _DEFAULT_TIMEOUT_S
+    return False
 
 
 def _refusal(response: Response, method: str, connection: Connection) -> StreamError:
     status = response.status
     said = f"{method} was answered with {status}"
+    if "privacy" in response.reason.lower():
+        return NothingPlayed(f"{said}: the camera's privacy mode is on; it records again once that is off")
     if 300 <= status < 400:
-        return RefusedByPolicy(
-            f"{said}: the camera redirects, which is not followed; enter the other address"
+        return Redirected(
+            f"{said}: the camera redirects, which is not followed here; enter the other address",
+            response.headers.get("location") if method == "DESCRIBE" else None,
         )
     if status in (401, 403):
         return AuthRefused(f"{said}: the user may not see this stream", tried=connection.auth.signed)

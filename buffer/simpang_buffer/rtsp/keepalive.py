@@ -24,11 +24,13 @@ class Keepalive:
         """What to send now."""
         return self._methods[0]
 
-    def due(self) -> None:
-        """The next one is about to be sent."""
-        if self._waiting:
+    def due(self) -> bool:
+        """The next one is about to be sent. Whether the one before it was never answered."""
+        unanswered = self._waiting
+        if unanswered:
             self._rotate()
         self._waiting = True
+        return unanswered
 
     def answered(self, status: int) -> None:
         """An answer came. A refusal is no fault: the stream may well go on (Tapo C100 says 400)."""

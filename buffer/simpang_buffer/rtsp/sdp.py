@@ -58,11 +58,14 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Sdp:
-    """What a camera offers. control: of the whole presentation. dropped: why tracks were left out."""
+    """What a camera offers. control: of the whole presentation. dropped: why tracks were left out. repaired:
+    whether something compulsory is missing or cannot be read as it stands.
+    """
 
     tracks: tuple[Track, ...]
     control: str = ""
     dropped: tuple[str, ...] = ()
+    repaired: bool = False
 
 
 def parse_sdp(data: bytes) -> Sdp:
@@ -86,7 +89,7 @@ def parse_sdp(data: bytes) -> Sdp:
             dropped.append(track)
         else:
             tracks.append(track)
-    return Sdp(tuple(tracks), _attribute(sections[0], "control"), tuple(dropped))
+    return Sdp(tuple(tracks), _attribute(sections[0], "control"), tuple(dropped), _is_odd(sections))
 
 
 def build_sdp(sdp: Sdp, *, address: str, session_id: int, name: str = "simpang") -> bytes:
@@ -107,6 +110,19 @@ def build_sdp(sdp: Sdp, *, address: str, session_id: int, name: str = "simpang")
             lines.append(f"a=fmtp:{track.payload_type} {_fmtp_text(track.fmtp)}")
         lines.append(f"a=control:{track.control}")
     return "\r\n".join([*lines, ""]).encode()
+
+
+def _is_odd(sections: Sequence[Sequence[str]]) -> bool:
+    """RFC 8866 section 5: v=, o= and s= are compulsory; a fmtp names its payload type (section 6.15)."""
+    named = {line[:2].lower() for line in sections[0]}
+    if not {"v=", "o=", "s="} <= named:
+        return True
+    return any(
+        (line[:7].lower() == "a=fmtp:" and not line[7:].lstrip()[:1].isdigit())
+        or (line[:2].lower() == "c=" and len(line.split()) < 3)
+        for section in sections
+        for line in section
+    )
 
 
 def _track(section: Sequence[str]) -> Track | str:

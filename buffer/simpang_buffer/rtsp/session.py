@@ -18,8 +18,17 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
+from simpang_buffer.rtsp.auth import SignInMemory
 from simpang_buffer.rtsp.connection import Connection, Source, connect
-from simpang_buffer.rtsp.errors import StreamError, Timeout, TransportRefused, Unsupported
+from simpang_buffer.rtsp.errors import (
+    NothingPlayed,
+    Redirected,
+    RefusedByPolicy,
+    StreamError,
+    Timeout,
+    TransportRefused,
+    Unsupported,
+)
 from simpang_buffer.rtsp.framing import BUFFER_BYTES, Message, Packet
 from simpang_buffer.rtsp.handshake import (
     Agreement,
@@ -31,6 +40,7 @@ from simpang_buffer.rtsp.handshake import (
 )
 from simpang_buffer.rtsp.keepalive import Keepalive
 from simpang_buffer.rtsp.reception import Reception
+from simpang_buffer.rtsp.redirect import redirected
 from simpang_buffer.rtsp.rtcp import SenderReport, build_receiver_report, parse_sender_reports
 from simpang_buffer.rtsp.udp import DATAGRAM_BYTES, Reorder
 
@@ -48,6 +58,12 @@ _MOST_REPORTS = 8
 SILENCE_S = 10.0
 # Dahua IPC-T12D-V2 wants a sign of life every 5 s; with half a second for the way.
 _REPORT_EVERY_S = 4.5
+NOTHING_PLAYED = (
+    "the camera agreed to play and sends no picture: its privacy mode (lens cover) may be on, "
+    "or it has more viewers than it can serve"
+)
+# A camera that redirects farther sends us in a circle.
+_MOST_REDIRECTS = 3
 
 
 class RtpPacket(NamedTuple):
@@ -91,6 +107,7 @@ class Session:
         self._now = now
         self._ssrc = secrets.randbits(32)
         self._last_media_s = now()
+        self._heard = False
         self._receptions = [
             Reception(t.index, t.track.payload_type, t.ssrc, self.counts) for t in agreement.tracks
         ]
@@ -128,10 +145,12 @@ class Session:
             self._take_datagrams(budget_bytes, items)
         now_s = self._now()
         if items:
-            self._last_media_s = now_s
+            self._last_media_s, self._heard = now_s, True
             for reception in self._receptions:
                 reception.settle()
         elif now_s - self._last_media_s > SILENCE_S:
+            if not self._heard:
+                raise NothingPlayed(NOTHING_PLAYED)
             raise Timeout(f"the camera has sent nothing for {SILENCE_S:.0f} s")
         return items
 
@@ -146,7 +165,8 @@ class Session:
             await asyncio.sleep(min(_REPORT_EVERY_S, self._keepalive.every_s))
             if self._now() >= next_keepalive_s:
                 next_keepalive_s = self._now() + self._keepalive.every_s
-                self._keepalive.due()
+                if self._keepalive.due():
+                    self.counts["unanswered_keepalives"] += 1
                 self._post_keepalive()
 
     def _take_control(self, channel: int, data: memoryview, items: list[RtpPacket | TrackReport]) -> None:
@@ -193,9 +213,12 @@ class Session:
         if response.status == 401:
             # A nonce has its time (Axis M5525 at 150 s): sign again; a second refusal raises.
             self._connection.auth.challenge(response.headers)
+            self.counts["signed_again"] += 1
             self._post_keepalive()
             return
         self._connection.auth.accepted()
+        if response.status >= 400:
+            self.counts["refused_keepalives"] += 1
         self._keepalive.answered(response.status)
 
     def _post_keepalive(self) -> None:
@@ -220,25 +243,24 @@ async def open_session(
     buffer: bytearray | None = None,
     now: Callable[[], float] = time.monotonic,
     within_s: float = OPEN_WITHIN_S,
+    pin_of: Callable[[int, str], str] = lambda port, found: found,
+    sign_in: SignInMemory | None = None,
 ) -> AsyncIterator[Session]:
     """Connect, sign in, describe, set up and play, in within_s; TEARDOWN at the end, at most 1 s more.
 
     buffer: at least BUFFER_BYTES; one for all sessions of a process that are read in turn saves memory and
-    stays in the cache. If the camera refuses the source's transport the other one is tried. now: a monotonic
-    clock. Raises StreamError.
+    stays in the cache. If the camera refuses the source's transport the other one is tried, but what is
+    encrypted stays on TCP; redirects to the camera itself are followed. now: a monotonic clock. pin_of: given
+    a TLS port of the camera and its certificate's SHA-256, says which it should be, where the source pins
+    none. Raises StreamError.
     """
-    if not source.url.lower().startswith("rtsp://"):
-        raise Unsupported("only rtsp:// addresses can be recorded")
+    if not source.url.lower().startswith(("rtsp://", "rtsps://")):
+        raise Unsupported("only rtsp:// and rtsps:// addresses can be recorded")
     buffer = bytearray(BUFFER_BYTES) if buffer is None else buffer
     async with contextlib.AsyncExitStack() as stack:
         try:
             async with asyncio.timeout(within_s):
-                udp = source.transport == "udp"
-                try:
-                    session = await _play(stack, source, buffer, now, udp=udp)
-                except TransportRefused:
-                    await stack.aclose()
-                    session = await _play(stack, source, buffer, now, udp=not udp)
+                session = await _find(_Opening(stack, buffer, now, pin_of, sign_in), source)
         except TimeoutError:
             raise Timeout(
                 f"the camera took the connection but did not play within {within_s:.0f} s"
@@ -246,22 +268,61 @@ async def open_session(
         yield session
 
 
-async def _play(
-    stack: contextlib.AsyncExitStack,
-    source: Source,
-    buffer: bytearray,
-    now: Callable[[], float],
-    *,
-    udp: bool,
-) -> Session:
-    connection = await stack.enter_async_context(connect(source, buffer, _CONNECT_WITHIN_S))
+class _Opening(NamedTuple):
+    """What each try to open has in common."""
+
+    stack: contextlib.AsyncExitStack
+    buffer: bytearray
+    now: Callable[[], float]
+    pin_of: Callable[[int, str], str]
+    sign_in: SignInMemory | None
+
+
+async def _find(opening: _Opening, source: Source) -> Session:
+    """Try the transports, and follow redirects: each on a connection of its own."""
+    transports = [False] if source.encrypted else [source.transport == "udp", source.transport != "udp"]
+    redirects = 0
+    while True:
+        try:
+            session = await _play(opening, source, udp=transports[0])
+        except TransportRefused:
+            await opening.stack.aclose()
+            del transports[0]
+            if not transports:
+                raise
+        except Redirected as redirect:
+            await opening.stack.aclose()
+            redirects += 1
+            if redirects > _MOST_REDIRECTS:
+                raise RefusedByPolicy("the camera redirects again and again") from None
+            source = redirected(source, redirect.location)
+            if source.encrypted:
+                transports = [False]
+        else:
+            if redirects:
+                session.counts["redirects"] += redirects
+            if transports[0] != (source.transport == "udp" and not source.encrypted):
+                session.counts["other_transport"] += 1
+            return session
+
+
+async def _play(opening: _Opening, source: Source, *, udp: bool) -> Session:
+    connection = await opening.stack.enter_async_context(
+        connect(
+            source,
+            opening.buffer,
+            _CONNECT_WITHIN_S,
+            pin_of=lambda found: opening.pin_of(source.port, found),
+            sign_in=opening.sign_in,
+        )
+    )
     agreement = Agreement()
     sdp, base = await describe(connection, source, agreement)
     tracks = choose_tracks(sdp, source.audio)
-    stack.push_async_callback(_teardown, connection, agreement)
+    opening.stack.push_async_callback(_teardown, connection, agreement)
     await set_up(connection, source, agreement, tracks, base, udp=udp)
     await play(connection, agreement)
-    return Session(connection, agreement, buffer, now)
+    return Session(connection, agreement, opening.buffer, opening.now)
 
 
 async def _teardown(connection: Connection, agreement: Agreement) -> None:

@@ -71,3 +71,11 @@ create table event (
 );
 
 create index event_camera on event (camera, start_us);
+
+create table certificate (
+    camera    text    not null,
+    port      integer not null check (port between 1 and 65535),
+    sha256    blob    not null check (length(sha256) = 32),
+    seen_us   integer not null,
+    primary key (camera, port)
+) without rowid;
