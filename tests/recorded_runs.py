@@ -90,7 +90,8 @@ def finished(file: SegmentFile) -> Segment | None:
         file.remove()
         return None
     file.close_up()
-    assert GroupSync(FileSystems(), FileCalls()).sync([file]) == {}
+    with FileSystems() as file_systems:
+        assert GroupSync(file_systems, FileCalls()).sync([file]) == {}
     file.close()
     return file.row()
 

@@ -97,20 +97,21 @@ def choose(folder: Path, mount: Mount | None, *, journal: bool, release: tuple[i
 
 
 class FileSystems:
-    """Opened (`with`) before the sandbox closes; `choice` works afterwards, for as long as it is open."""
+    """Made before the sandbox closes; `choice` works afterwards, until the end of the `with`."""
 
     def __init__(self, proc: Path = Path("/proc"), disks: Path = Path("/sys/dev/block")) -> None:
-        self._proc = proc
         self._disks = disks
-        self._mounts = self._journals = -1
         self._known: dict[Path, tuple[int, Choice]] = {}
+        self._mounts = _open(proc / "self" / "mountinfo", os.O_RDONLY)
+        self._journals = _open(proc / "fs" / "jbd2", os.O_RDONLY | os.O_DIRECTORY)
 
     def __enter__(self) -> FileSystems:
-        self._mounts = _open(self._proc / "self" / "mountinfo", os.O_RDONLY)
-        self._journals = _open(self._proc / "fs" / "jbd2", os.O_RDONLY | os.O_DIRECTORY)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         for fd in (self._mounts, self._journals):
             if fd >= 0:
                 os.close(fd)

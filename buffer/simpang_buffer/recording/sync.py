@@ -77,8 +77,8 @@ class _Hurry:
 class Disk:
     """`with Disk(...)` runs the thread; leaving finishes what is queued, closes every file and joins it.
 
-    report: called in the thread, with what was done since the last call, in order. file_systems: opened, for
-    a process that can open no file of the system later; by default its own.
+    report: called in the thread, with what was done since the last call, in order. file_systems: made by a
+    process that can open no file of the system any more; closed with this.
     """
 
     def __init__(
@@ -101,9 +101,6 @@ class Disk:
         self._calls = calls or FileCalls()
         self._file_systems = file_systems or FileSystems()
         self._group = GroupSync(self._file_systems, self._calls)
-        self._stack = contextlib.ExitStack()
-        if file_systems is None:
-            self._stack.enter_context(self._file_systems)
         self._steps: queue.SimpleQueue[Step | _Hurry | None] = queue.SimpleQueue()
         # Counted up by the loop and down by the thread: an int of each, since neither may wait for the other.
         self._submitted_bytes = 0
@@ -127,7 +124,7 @@ class Disk:
         self._leaving.set()
         self._steps.put(None)
         self._thread.join()
-        self._stack.close()
+        self._file_systems.close()
 
     @property
     def alive(self) -> bool:
