@@ -83,10 +83,13 @@ def restore(backup: Path, index: Path) -> bool:
     return True
 
 
-def damage(path: Path) -> str | None:
-    """What SQLite finds wrong with a database that nobody has open, None for nothing. Reads all of it."""
+def damage(path: Path, *, alone: bool = True) -> str | None:
+    """What SQLite finds wrong with a database that nobody has open, None for nothing. Reads all of it.
+
+    alone: there is no write-ahead log beside it that counts.
+    """
     try:
-        with _opened(path, "mode=ro&immutable=1") as connection:
+        with _opened(path, "mode=ro&immutable=1" if alone else "mode=rw") as connection:
             (word,) = connection.execute("pragma quick_check(1)").fetchone()
     except sqlite3.Error as error:
         return str(error)

@@ -12,6 +12,8 @@ take what is not oldest: it asks for the oldest to be taken in first (`take_olde
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -34,7 +36,9 @@ from simpang_buffer.index.media_tree import (
     shift_runs,
 )
 from simpang_buffer.media.seal import BadBox
-from simpang_buffer.model import RunHeader, Segment, StreamKey, segment_path
+from simpang_buffer.model import GapReason, RunHeader, Segment, StreamKey, segment_path
+
+logger = logging.getLogger(__name__)
 
 # Rows of one transaction: 10 ms, which is how long a closed segment may wait for its own.
 _BATCH = 64
@@ -96,12 +100,15 @@ class Rebuild:
                 await self._index.settle(stream.key, stream.runs[-1].run)
         return self.report
 
-    async def take_oldest(self, size_bytes: int) -> int:
-        """Takes in the oldest files that are not known yet, until they hold so many bytes; returns how many
-        they do. Waits until all files are listed."""
+    async def take_oldest(self, size_bytes: int, keys: Collection[StreamKey] | None = None) -> int:
+        """Takes in the oldest files (of these streams) that are not known yet, until they hold so many bytes;
+        returns how many they do. Waits until all files are listed."""
         await self._surveyed.wait()
         taken = 0
-        while taken < size_bytes and (unread := list(self._unread())):
+        while taken < size_bytes:
+            unread = [one for one in self._unread() if keys is None or one.key in keys]
+            if not unread:
+                break
             oldest = min(unread, key=lambda one: one.oldest_us)
             taken += await self._step(oldest, _OLD_BATCH, newest=False)
         return taken
@@ -117,6 +124,7 @@ class Rebuild:
             await reserve_run_numbers(self._index, files)
         tree = await asyncio.to_thread(read_tree, self._folders)
         self._streams = await self._by_owner(tree)
+        await self._drop_runs_without_files(tree)
         recorded_us = [run.end_us + run.shift_us for one in self._streams for run in one.runs]
         floor = max(recorded_us, default=0) // 1000
         if floor > int(await self._index.meta(ORDINAL_FLOOR) or 0):
@@ -126,20 +134,22 @@ class Rebuild:
 
     async def _by_owner(self, tree: Tree) -> list[_Stream]:
         """The streams as they are to be known, those of other sites under names of their own."""
+        sites_of_ours = await own_sites(self._index, self._site)
         known_foreign = await foreign_streams(self._index.db)
         ours = {*self._own(), *await own_cameras(self._index.db)}
         for key, runs in tree.items():
-            if any(run.header and run.header.site == self._site for run in runs.values()):
+            if any(run.header and run.header.site in sites_of_ours for run in runs.values()):
                 ours.add(key.camera)
         sites = {key.camera: site for key, site in known_foreign.items()}
         owned: dict[StreamKey, list[RunOnDisk]] = {}
         for key, runs in sorted(tree.items()):
             for run in runs.values():
                 site = run.header.site if run.header else self._site
-                target = key if site == self._site else _foreign_key(key, site, ours, sites)
+                is_ours = site in sites_of_ours
+                target = key if is_ours else _foreign_key(key, site, ours, sites)
                 if target != key and not await self._move(key, run, target):
                     continue
-                if site != self._site:
+                if not is_ours:
                     sites[target.camera] = site
                     await mark_foreign(self._index.db, target, site)
                 owned.setdefault(target, []).append(run)
@@ -169,6 +179,8 @@ class Rebuild:
                 # Rows before garbage: what moves from one to the other in between is seen twice, not never.
                 stream.known[run.run] = await self._known(stream.key, run.run)
                 stream.garbage = set(await self._index.garbage())
+                listed = set(run.seqs)
+                await self._drop_gone(stream.key, run.run, stream.known[run.run] - listed)
             known = stream.known[run.run]
             wanted = [
                 (seq, folder)
@@ -196,6 +208,36 @@ class Rebuild:
     async def _read_whole(self, stream: _Stream, run: RunOnDisk, place: _Place) -> None:
         seq, folder = place
         self.report += await adopt_file(self._index, self._folders[folder], stream.key, run.run, seq)
+
+    async def _drop_runs_without_files(self, tree: Tree) -> None:
+        """An index from a backup names files that were evicted since."""
+        rows = await self._index.db.read(
+            "select camera, stream, run from run join stream c on c.id = stream_id where last_seq >= 0"
+        )
+        for camera, stream, run in rows:
+            key = StreamKey(camera, stream)
+            if run not in tree.get(key, {}) and self._is_free(key, run, 0):
+                await self._drop_gone(key, run, await self._known(key, run))
+
+    async def _drop_gone(self, key: StreamKey, run: int, seqs: Collection[int]) -> None:
+        """Drops the rows of those files that are no longer there, in folders that are."""
+        if not seqs:
+            return
+        rows = [
+            row
+            for row in await self._index.segments_of_run(key, run)
+            if row.seq in seqs and row.folder in self._folders
+        ]
+        # Files that were made since all were listed are there.
+        sizes = await asyncio.to_thread(lambda: [self._folders[row.folder].size(row.path) for row in rows])
+        gone = [row for row, size_bytes in zip(rows, sizes, strict=True) if size_bytes is None]
+        for at in range(0, len(gone), _BATCH):
+            batch = gone[at : at + _BATCH]
+            await self._index.condemn(batch, GapReason.EVICTED)
+            # Nobody evicts what is held: that was lost.
+            await self._index.condemn(batch, GapReason.DISK_ERROR)
+        if gone:
+            logger.warning("%s: run %d: %d files that the index knew are gone", key, run, len(gone))
 
     async def _known(self, key: StreamKey, run: int) -> set[int]:
         rows = await self._index.db.read(
@@ -233,6 +275,22 @@ class Rebuild:
             finally:
                 os.close(descriptor)
         return read
+
+
+async def note_site(index: Index, site: str) -> None:
+    """Says whose the index is. A site that was given another name goes on being itself."""
+    before = await index.meta("site")
+    if before == site:
+        return
+    if before is not None:
+        former = {*json.loads(await index.meta("former_sites") or "[]"), before} - {site}
+        await index.set_meta("former_sites", json.dumps(sorted(former)))
+    await index.set_meta("site", site)
+
+
+async def own_sites(index: Index, site: str) -> set[str]:
+    """The names that this site has had."""
+    return {site, *json.loads(await index.meta("former_sites") or "[]")}
 
 
 @dataclass
