@@ -92,8 +92,8 @@ def test_footage_of_events_outlasts_the_rest() -> None:
     ]
     rule = Rule(30 * DAY_US, event_us=60 * DAY_US)
 
-    assert ordinals(chosen(queues, rule)) == [10, 1]
-    assert ordinals(chosen(queues, rule, Shortage(300))) == [10, 1, 2]
+    assert ordinals(chosen(queues, rule)) == [1, 10]
+    assert ordinals(chosen(queues, rule, Shortage(300))) == [1, 10, 2]
 
 
 def test_minimum_ages_hold_while_anything_else_can_go_and_recording_goes_on_all_the_same() -> None:

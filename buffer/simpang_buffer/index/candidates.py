@@ -22,7 +22,7 @@ from simpang_buffer.model import StreamKey
 
 # Held in memory of each queue: 25 kB.
 _PAGE = 100
-# Read at once where much is passed over; judging them takes the loop a millisecond or two.
+# Read at once where much is evicted or passed over; judging them takes the loop a millisecond.
 _LONG_PAGE = 1000
 _ANEW_US = 3_600_000_000
 # No segment is longer (segment_s is at most ten minutes, but key frames may be minutes apart).
@@ -33,11 +33,12 @@ _FIRST = (-(1 << 62), -1, -1)
 @dataclass
 class _Window:
     """Rows read and not yet evicted; at: (start_us, run, seq) of the last row looked at; more: it may not be
-    the last."""
+    the last; limit: how many are read next."""
 
     rows: deque[Row] = field(default_factory=deque)
     at: tuple[int, int, int] = _FIRST
     more: bool = True
+    limit: int = _PAGE
 
 
 class Candidates:
@@ -61,6 +62,8 @@ class Candidates:
 
     async def look(self, now_us: int, clock_trusted: bool) -> None:
         """Notes what has changed since the last look."""
+        for window in self._windows.values():
+            window.limit = _PAGE
         stale = self._read_at_us is None or not 0 <= now_us - self._read_at_us < _ANEW_US
         if stale or clock_trusted != self._trusted:
             await self._start_over(now_us, clock_trusted)
@@ -95,17 +98,19 @@ class Candidates:
             for folder in stored.intersection(folders):
                 for event in (False, True) if apart else (False,):
                     window = self._windows.setdefault((key, folder, event), _Window())
-                    limit = _PAGE
                     while not window.rows:
-                        if not await self._fill(window, key, folder, event if apart else None, limit):
+                        if not await self._fill(window, key, folder, event if apart else None):
                             break
-                        limit = _LONG_PAGE
                     found.append(Queue(key, folder, event, window.rows, window.more))
         return found
 
-    def drop(self, ordinals: frozenset[int]) -> None:
+    def drop(self, key: StreamKey, ordinals: frozenset[int]) -> None:
         """They were evicted, or may not be: they are looked at no more."""
-        for window in self._windows.values():
+        for (of, _, _), window in self._windows.items():
+            if of != key:
+                continue
+            while window.rows and window.rows[0].ordinal in ordinals:
+                window.rows.popleft()
             if any(row.ordinal in ordinals for row in window.rows):
                 window.rows = deque(row for row in window.rows if row.ordinal not in ordinals)
 
@@ -133,26 +138,28 @@ class Candidates:
                     window.rows = deque(row for row in window.rows if row.start_us < back[0])
                     window.at, window.more = back, True
 
-    async def _fill(
-        self, window: _Window, key: StreamKey, folder: int, event: bool | None, limit: int
-    ) -> bool:
+    async def _fill(self, window: _Window, key: StreamKey, folder: int, event: bool | None) -> bool:
         """Looks at the rows behind; whether there may be more. event: only those of events, only others, or
         (None) both."""
+        # Most queues give up a row now and then; one that was emptied at once has more to give.
+        limit, window.limit = window.limit, _LONG_PAGE
         rows = await self._read(key, window.at, limit)
         spans = Spans()
         if event is not None and rows:
             ends_us = max(row[3] for row in rows)
             spans = await event_spans(self._index.db, key.camera, rows[0][2], ends_us, self._margin_us)
+        held = self.protection.of(key)
+        first_run, booted_us = self._first_runs.get(key, 0), self._booted_us() if self._trusted else None
+        if booted_us is None:
+            booted_us = _FIRST[0]
         for run, seq, start_us, end_us, size_bytes, ordinal, where in rows:
             window.at = (start_us, run, seq)
-            if where != folder or self.protection.covers(key, start_us, end_us):
+            if where != folder or held.touch(start_us, end_us):
                 continue
             if event is not None and spans.touch(start_us, end_us) != event:
                 continue
-            window.rows.append(Row(ordinal, start_us, self._believed_end(key, run, end_us), size_bytes))
-            if len(window.rows) == _PAGE:
-                window.more = True
-                return True
+            believed_us = max(end_us, booted_us) if run >= first_run else end_us
+            window.rows.append(Row(ordinal, start_us, believed_us, size_bytes))
         window.more = len(rows) == limit
         return window.more
 
@@ -173,9 +180,3 @@ class Candidates:
                order by r.run, s.start_us limit ?4""",
             (self._ids[key], run, start_us, limit),
         )
-
-    def _believed_end(self, key: StreamKey, run: int, end_us: int) -> int:
-        if not self._trusted or run < self._first_runs.get(key, 0):
-            return end_us
-        booted_us = self._booted_us()
-        return end_us if booted_us is None else max(end_us, booted_us)

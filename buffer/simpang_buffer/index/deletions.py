@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from simpang_buffer.index.database import Database, Row, Transaction
 from simpang_buffer.index.protection import protection
@@ -22,6 +22,7 @@ _JOINED_US = 1_000_000
 _MOST_A_DAY = 200
 # Runs tell why there is no footage, also before all that remains; so many are kept for it.
 _MOST_OLD_RUNS = 1000
+_IN = "ordinal in (select value from json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +68,27 @@ async def condemn(tx: Transaction, ordinals: Iterable[int], order: Order) -> Rem
     """Moves the rows to the garbage list and records what is gone. Rows that are no longer there are passed
     over, and so is what is held or pinned now, but for what the disk has lost: that nothing can hold.
     """
+    named = await tx.rows("select id, camera, stream from stream")
+    folders = {id_: f"{camera}/{stream}" for id_, camera, stream in named}
+    if order.reason is not GapReason.DISK_ERROR and (held := await protection(tx.rows)).ranges:
+        keys = {id_: StreamKey(camera, stream) for id_, camera, stream in named}
+        found = await tx.rows(
+            f"select ordinal, stream_id, start_us, end_us from segment where {_IN}",
+            (json.dumps(list(ordinals)),),
+        )
+        ordinals = [row[0] for row in found if not held.covers(keys[row[1]], row[2], row[3])]
     rows = await tx.rows(
-        """select s.ordinal, s.stream_id, c.camera, c.stream, s.start_us, s.end_us, s.run, s.seq,
-                  s.size_bytes, s.folder_id
-           from segment s join stream c on c.id = s.stream_id
-           where s.ordinal in (select value from json_each(?))""",
+        f"""delete from segment where {_IN}
+            returning ordinal, stream_id, start_us, end_us, run, seq, size_bytes, folder_id""",
         (json.dumps(list(ordinals)),),
     )
-    if order.reason is not GapReason.DISK_ERROR:
-        held = await protection(tx.rows)
-        rows = [row for row in rows if not held.covers(StreamKey(row[2], row[3]), row[4], row[5])]
     if not rows:
         return Removed()
-    rows.sort(key=lambda row: (row[1], row[4]))
+    rows.sort(key=lambda row: row[1:3])
+    # As model.segment_path has it; a Path for each would cost more than all the rest.
     await tx.run_many(
         "insert into garbage values (?, ?) on conflict do nothing",
-        [(f"{row[2]}/{row[3]}/{row[6]:06}/{row[7]:06}.mp4", row[9]) for row in rows],
-    )
-    removed = frozenset(row[0] for row in rows)
-    await tx.run(
-        "delete from segment where ordinal in (select value from json_each(?))", (json.dumps(list(removed)),)
+        [(f"{folders[row[1]]}/{row[4]:06}/{row[5]:06}.mp4", row[7]) for row in rows],
     )
     await _subtract(tx, rows)
     await _record(tx, list(_stretches(rows, order)))
@@ -96,7 +98,7 @@ async def condemn(tx: Transaction, ordinals: Iterable[int], order: Order) -> Rem
              and end_us <= (select min(start_us) from segment where stream_id = ?1)""",
         [(stream_id, _MOST_OLD_RUNS) for stream_id in {row[1] for row in rows}],
     )
-    return Removed(removed, sum(row[8] for row in rows))
+    return Removed(frozenset(row[0] for row in rows), sum(row[6] for row in rows))
 
 
 async def deletions(
@@ -121,8 +123,8 @@ async def _subtract(tx: Transaction, rows: Sequence[Row]) -> None:
     """From the sums of streams and folders."""
     sums: dict[tuple[int, int], list[int]] = {}
     for row in rows:
-        place = sums.setdefault((row[1], row[9]), [0, 0])
-        place[0] += row[8]
+        place = sums.setdefault((row[1], row[7]), [0, 0])
+        place[0] += row[6]
         place[1] += 1
     values = [(size, count, stream, folder) for (stream, folder), (size, count) in sums.items()]
     await tx.run_many(
@@ -135,8 +137,7 @@ async def _subtract(tx: Transaction, rows: Sequence[Row]) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Stretch:
+class _Stretch(NamedTuple):
     """A row of `gone`, or what is to become one."""
 
     stream_id: int
@@ -163,8 +164,7 @@ class _Stretch:
         """Both as one; times of removal as far as known."""
         firsts = [at for at in (self.first_at_us, other.first_at_us) if at is not None]
         lasts = [at for at in (self.last_at_us, other.last_at_us) if at is not None]
-        return replace(
-            self,
+        return self._replace(
             start_us=min(self.start_us, other.start_us),
             end_us=max(self.end_us, other.end_us),
             size_bytes=self.size_bytes + other.size_bytes,
@@ -176,21 +176,23 @@ class _Stretch:
 
 def _stretches(rows: Sequence[Row], order: Order) -> Iterable[_Stretch]:
     """rows: by stream and start."""
-    for _, group in groupby(rows, key=lambda row: row[1]):
-        stretch = None
-        for row in group:
-            one = _Stretch(
-                row[1], row[4], row[5], order.reason, order.rule, order.who, order.why, row[8], 1,
-                order.at_us, order.at_us,
+    at: list[Row] = []
+    end_us = 0
+    for row in (*rows, None):
+        if at and (
+            row is None
+            or row[1] != at[0][1]
+            or row[2] // DAY_US != at[0][2] // DAY_US
+            or row[2] > end_us + _JOINED_US
+        ):
+            yield _Stretch(
+                at[0][1], at[0][2], end_us, order.reason, order.rule, order.who, order.why,
+                sum(one[6] for one in at), len(at), order.at_us, order.at_us,
             )  # fmt: skip
-            if stretch is not None and stretch.joins(one) and one.start_us <= stretch.end_us + _JOINED_US:
-                stretch = stretch.with_(one)
-                continue
-            if stretch is not None:
-                yield stretch
-            stretch = one
-        if stretch is not None:
-            yield stretch
+            at = []
+        if row is not None:
+            end_us = max(end_us, row[3]) if at else row[3]
+            at.append(row)
 
 
 async def _record(tx: Transaction, stretches: Sequence[_Stretch]) -> None:
@@ -208,12 +210,13 @@ async def _record(tx: Transaction, stretches: Sequence[_Stretch]) -> None:
                 del written[place]
                 merged = one.with_(merged)
             elif near and one.end_us < merged.start_us:
-                merged = replace(merged, start_us=one.end_us)
+                merged = merged._replace(start_us=one.end_us)
             elif near and merged.end_us < one.start_us:
-                merged = replace(merged, end_us=one.start_us)
+                merged = merged._replace(end_us=one.start_us)
         place = (merged.stream_id, merged.start_us, merged.reason)
         if place in written:
-            merged = replace(written[place], rule=merged.rule, who=merged.who, why=merged.why).with_(merged)
+            found = written[place]._replace(rule=merged.rule, who=merged.who, why=merged.why)
+            merged = found.with_(merged)
         written[place] = merged
     await tx.run_many(
         "delete from gone where stream_id = ? and start_us = ? and reason = ?",

@@ -2,7 +2,7 @@
 the clock is trusted.
 
 - What is held or pinned never goes.
-- Under a trusted clock, what is older than its maximum age goes.
+- Under a trusted clock, what is older than its maximum age goes, stream by stream, which is cheapest.
 - Else something goes only where a shortage is about it. First goes what has used up most of its life: its age
   as a share of its maximum age times its weight. So where space is short every stream loses the same share.
 - What is younger than its minimum age goes last, the first recorded first, for recording must go on; for a
@@ -76,7 +76,7 @@ class Choice:
     dry: bool
 
 
-# Lower goes first: (too old, old enough, or young; its share of life, negative; ordinal).
+# Lower goes first: (too old, old enough, or young; the queue, its share of life (negative), or 0; ordinal).
 _Place: TypeAlias = tuple[int, float, int]
 _TOO_OLD, _OLD_ENOUGH, _YOUNG = 0, 1, 2
 
@@ -134,20 +134,18 @@ class _Open:
         self.queue = queue
         self.dry = False
         self._rule = rule
-        self._protection = protection
+        self._held = protection.of(queue.key)
         self._at = 0
 
     def push(self, heap: list[tuple[_Place, int]], number: int, now_us: int, clock_trusted: bool) -> None:
         """Its next row that nobody holds takes its place in the order."""
         rows = self.queue.rows
-        while self._at < len(rows) and self._protection.covers(
-            self.queue.key, rows[self._at].start_us, rows[self._at].end_us
-        ):
+        while self._at < len(rows) and self._held.touch(rows[self._at].start_us, rows[self._at].end_us):
             self._at += 1
         if self._at == len(rows):
             self.dry = self.queue.more
             return
-        place = _place(rows[self._at], self._rule, self.queue.event, now_us, clock_trusted)
+        place = _place(rows[self._at], self._rule, self.queue.event, now_us, clock_trusted, number)
         heappush(heap, (place, number))
 
     def take(self) -> Row:
@@ -155,13 +153,13 @@ class _Open:
         return self.queue.rows[self._at - 1]
 
 
-def _place(row: Row, rule: Rule, event: bool, now_us: int, clock_trusted: bool) -> _Place:
+def _place(row: Row, rule: Rule, event: bool, now_us: int, clock_trusted: bool, queue: int) -> _Place:
     if not clock_trusted:
         return _OLD_ENOUGH, 0.0, row.ordinal
     # A time to come is the time of a clock that was wrong: its age is not known, its place in the order is.
     age_us = max(now_us - row.end_us, 0)
     if age_us > rule.life_us(event):
-        return _TOO_OLD, -age_us, row.ordinal
+        return _TOO_OLD, queue, row.ordinal
     if age_us < rule.min_us:
         return _YOUNG, 0.0, row.ordinal
     return _OLD_ENOUGH, -age_us / (rule.life_us(event) * rule.weight), row.ordinal

@@ -42,8 +42,8 @@ logger = logging.getLogger(__name__)
 
 # At 44 streams of 8 Mbit/s this is 220 MB, well within the default min_free.
 _EVERY_S = 5.0
-# A transaction of so many takes some 15 ms, which is how long a closed segment waits for its row.
-PAGE = 500
+# A transaction of so many takes some 20 ms, which is how long a closed segment waits for its row.
+PAGE = 1000
 # The first of a look is small: it is what a disk that deletes nothing costs the index before that is known.
 FIRST_PAGE = 50
 
@@ -184,7 +184,7 @@ class Retention:
         for at in range(0, len(rows), PAGE):
             done = await self._remove([(order, [row[0] for row in rows[at : at + PAGE]])])
             removed = Removed(removed.ordinals | done.ordinals, removed.size_bytes + done.size_bytes)
-        self._candidates.drop(removed.ordinals)
+        self._candidates.drop(key, removed.ordinals)
         left = [size for ordinal, size in rows if ordinal not in removed.ordinals]
         if removed.ordinals:
             logger.info(
@@ -235,7 +235,8 @@ class Retention:
             for rule, group in groupby(by_rule, key=lambda one: one.rule)
         ]
         removed = await self._remove(orders)
-        self._candidates.drop(frozenset(one.row.ordinal for one in victims))
+        for key in {one.key for one in victims}:
+            self._candidates.drop(key, frozenset(one.row.ordinal for one in victims if one.key == key))
         gone = [one for one in victims if one.row.ordinal in removed.ordinals]
         self._note_young(gone)
         return [

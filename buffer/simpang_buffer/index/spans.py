@@ -29,6 +29,8 @@ class Spans:
 
     def touch(self, start_us: int, end_us: int) -> bool:
         """Whether some moment of [start_us, end_us) is in a stretch; an empty range is taken for a moment."""
+        if not self._starts:
+            return False
         before = bisect_left(self._starts, max(end_us, start_us + 1))
         return before > 0 and self._ends[before - 1] > start_us
 
