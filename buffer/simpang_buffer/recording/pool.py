@@ -10,13 +10,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 
 from simpang_buffer.index import certificates
 from simpang_buffer.index.index import Index
+from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.reading.tail import Tail
+from simpang_buffer.recording.adopter import Adopter
 from simpang_buffer.recording.hearing import SILENCE_S
 from simpang_buffer.recording.live import LiveDropped, LiveFeed, LiveFrame, LiveInit
 from simpang_buffer.recording.sandbox.confinement import Confinement
@@ -52,7 +54,8 @@ class NotRecorded(Exception):
 class RecorderPool:
     """previous_end: why the last runs in the index ended, for streams recorded before: restart, or power
     after a boot. on_disk_full: called when a write found no room; make some. Processes inherit
-    inherit_fds; one that says nothing for silence_s is replaced."""
+    inherit_fds; one that says nothing for silence_s is replaced. folders: the media folders that are there
+    now."""
 
     def __init__(
         self,
@@ -68,9 +71,11 @@ class RecorderPool:
         on_disk_full: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
         silence_s: float = SILENCE_S,
+        folders: Callable[[], Sequence[MediaFiles]] | None = None,
     ) -> None:
+        folders = folders or (lambda: [MediaFiles(media.absolute())])
         settings = WorkerSettings(
-            media.absolute(), site, segment_s, flush_s, inherit_fds, on_disk_full, silence_s
+            media.absolute(), site, segment_s, flush_s, inherit_fds, on_disk_full, folders, silence_s
         )
         sign_ins = SignInLedger(monotonic=monotonic)
         self._views: dict[StreamKey, StreamView] = {}
@@ -78,16 +83,26 @@ class RecorderPool:
         self._ended: dict[StreamKey, GapReason] = {}
         self._media = media.absolute()
         self._index = index
+        self._adopter = Adopter(index, folders, lambda key, run: self._views[key].settled_below(run))
         self._previous_end = previous_end
         self._monotonic = monotonic
         self._workers = [
-            Worker(f"recorder-{number}", settings, index, self._views, sign_ins, monotonic=monotonic)
+            Worker(
+                f"recorder-{number}",
+                settings,
+                index,
+                self._views,
+                sign_ins,
+                self._adopter.put,
+                monotonic=monotonic,
+            )
             for number in range(processes)
         ]
 
     async def run(self) -> None:
         """Until cancelled; then every process closes its files first (3 s at most)."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._adopter.run(), name="adopter")
             for worker in self._workers:
                 group.create_task(self._keep_running(worker), name=worker.name)
 
@@ -124,6 +139,15 @@ class RecorderPool:
         """The stream's files that no row knows yet, the open one among them."""
         view = self._views.get(key)
         return view.tail() if view else None
+
+    def is_free(self, key: StreamKey, run: int, seq: int) -> bool:
+        """Whether nobody of ours may be writing the file."""
+        view = self._views.get(key)
+        return view is None or view.is_free(run, seq)
+
+    def open_files(self) -> list[Tail]:
+        """Files of all streams whose rows are not committed."""
+        return [tail for view in self._views.values() for tail in view.open_files()]
 
     @contextlib.asynccontextmanager
     async def live(self, key: StreamKey) -> AsyncIterator[LiveFeed]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from simpang_buffer.model import VIDEO_TIMESCALE, Fragment, RunHeader, StreamKey, segment_path
 from simpang_buffer.reading.tail import Tail
+from simpang_buffer.recording.contents import Contents
 from simpang_buffer.recording.live import LiveFeed, LiveFrame, LiveGroup, LiveInit
 
 # Rates are shown over about as many seconds.
@@ -21,7 +22,7 @@ class StreamStatus:
     reason or a gap reason (disk-full, disk-error), None while it is. detail: the same for people.
     last_fragment_us: end of what was last written. fps, bps: measured, 0 until known. lag_s: how late
     pictures arrive, beside the quickest. repairs: what the camera did wrong and was put right, how often by
-    kind (repairs.WORDS), since the daemon started."""
+    kind (repairs.WORDS), since the daemon started. contents: of sound, metadata and key frames."""
 
     state: str = "disabled"
     reason: str | None = None
@@ -36,6 +37,7 @@ class StreamStatus:
     bps: int = 0
     lag_s: float = 0.0
     repairs: Mapping[str, int] = field(default_factory=dict)
+    contents: Contents = field(default_factory=Contents)
 
 
 class StreamView:
@@ -53,6 +55,8 @@ class StreamView:
         self._feeds: set[LiveFeed] = set()
         self._live_init: LiveInit | None = None
         self._group = LiveGroup()
+        # The first file that its recorder may be writing besides those above; none while it has no recorder.
+        self._next: tuple[int, int] = (1 << 62, 0)
         # What recorders before the present one repaired.
         self._repaired: Counter[str] = Counter()
 
@@ -78,8 +82,12 @@ class StreamView:
         self.status = replace(self.status, repairs=self._repaired + Counter(repairs), lag_s=lag_s)
         return new
 
+    def told_contents(self, contents: Contents) -> None:
+        self.status = replace(self.status, contents=contents)
+
     def new_recorder(self) -> None:
-        """It counts from nought."""
+        """It counts from nought, and tells what it finds."""
+        self.status = replace(self.status, contents=Contents())
         self._repaired = Counter(self.status.repairs)
 
     # Its files
@@ -116,11 +124,24 @@ class StreamView:
         """The file's row is committed, or the file is gone."""
         self._files.pop((run, seq), None)
         self._written.pop((run, seq), None)
+        self._next = max(self._next, (run, seq + 1))
 
-    def all_settled(self) -> None:
-        """Adoption has judged every file of the stream."""
-        self._files.clear()
-        self._written.clear()
+    def settled_below(self, run: int) -> None:
+        """Adoption has judged every file of earlier runs."""
+        for at in [at for at in self._files if at[0] < run]:
+            del self._files[at], self._written[at]
+
+    def recorded_from(self, run: int) -> None:
+        """A recorder is told to record, in runs from this one."""
+        self._next = (run, 0)
+
+    def is_free(self, run: int, seq: int) -> bool:
+        """Whether neither a recorder nor the adopter may be writing the file."""
+        return (run, seq) < min(self._files, default=self._next)
+
+    def open_files(self) -> list[Tail]:
+        """Files whose rows are not committed, oldest first."""
+        return list(self._files.values())
 
     def tail(self) -> Tail | None:
         files = list(self._files.values())

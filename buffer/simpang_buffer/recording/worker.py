@@ -1,8 +1,8 @@
 """One recorder process as the daemon sees it: started, told what to record, listened to, and buried.
 
 Order that makes a crash between any two steps safe: a file's data is synced by the recorder before it says
-`closed`; only then is the row committed. A stream whose recorder died or left a broken file is adopted before
-it is recorded again, and then under a run number above all that were used.
+`closed`; only then is the row committed. A stream whose recorder died or left a broken file is recorded again
+under a run number above all that were used; what it left is adopted beside that.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from simpang_buffer.index import certificates
-from simpang_buffer.index.adoption import adopt
 from simpang_buffer.index.errors import StorageError, StorageFull
+from simpang_buffer.index.foreign import make_way
 from simpang_buffer.index.index import Index
+from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.recording.hearing import SILENCE_S, Hearing
 from simpang_buffer.recording.protocol import Message, encode
@@ -51,6 +52,8 @@ class WorkerSettings:
     inherit_fds: tuple[int, ...]
     # Called when there is no room, so that some is made at once.
     on_disk_full: Callable[[], None]
+    # The media folders that are there now.
+    folders: Callable[[], Sequence[MediaFiles]]
     # A process that says nothing for so long hangs.
     silence_s: float = SILENCE_S
 
@@ -63,13 +66,17 @@ class _Order:
     previous_end: GapReason | None
     told: StreamSpec | None = None
     stopping: bool = False
-    # Files may lie about that no row knows.
+    # The first run that it was told to record in, and whether files may lie about there that no row knows.
+    since: int = 0
     unsettled: bool = False
     disk: DiskRetry = field(default_factory=DiskRetry)
 
 
 class Worker:
-    """`want` and `watch` may be called at any time; they take effect while `run_once` runs."""
+    """`want` and `watch` may be called at any time; they take effect while `run_once` runs.
+
+    adopt: called with a stream and the runs (from the one, below the other) whose files no row may know.
+    """
 
     def __init__(
         self,
@@ -78,6 +85,7 @@ class Worker:
         index: Index,
         views: Mapping[StreamKey, StreamView],
         sign_ins: SignInLedger,
+        adopt: Callable[[StreamKey, int, int], None],
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -90,6 +98,9 @@ class Worker:
         self._index = index
         self._views = views
         self._sign_ins = sign_ins
+        self._adopt = adopt
+        # Of each camera's certificates, as the index last said.
+        self._pins: dict[str, dict[int, str]] = {}
         self._monotonic = monotonic
         self._orders: dict[StreamKey, _Order] = {}
         self._changed = asyncio.Event()
@@ -292,11 +303,7 @@ class Worker:
                 self._stop(key, order, GapReason.RESTART if order.wanted else GapReason.DISABLED)
             return
         if order.unsettled:
-            report = await adopt(self._settings.media, self._index, [key])
-            logger.info("%s: adopted %d, removed %d", key, len(report.adopted), len(report.removed))
-            for problem in report.problems:
-                logger.warning("%s: not adopted yet: %s: %s", key, problem.path, problem.words)
-            view.all_settled()
+            self._adopt(key, order.since, await self._next_run(key, view))
             order.unsettled = False
         if order.wanted is None:
             view.told_state("disabled", None, "", None)
@@ -310,10 +317,22 @@ class Worker:
         self._send(Message("forget", key, {"reason": reason.value}))
 
     async def _record(self, order: _Order, spec: StreamSpec, view: StreamView) -> None:
-        first_run = max(await self._index.next_run(spec.key), view.newest_run + 1)
-        recorded_before = await self._index.newest_run(spec.key) is not None
+        first_run = await self._next_run(spec.key, view)
+        recorded_before = first_run > 1
+        pins = self._pins.get(spec.key.camera)
+        try:
+            await make_way(self._index.db, self._settings.folders(), spec.key)
+            recorded_before = await self._index.newest_run(spec.key) is not None
+            pins = await certificates.pinned(self._index, spec.key.camera)
+        except StorageError as error:
+            # A stream that was recorded before goes on without the index; its files are taken in later.
+            if pins is None:
+                raise
+            logger.warning("%s: recorded while the index fails: %s", spec.key, error)
+        self._pins[spec.key.camera] = pins
         previous_end = order.previous_end.value if order.previous_end and recorded_before else None
-        pins = await certificates.pinned(self._index, spec.key.camera)
+        order.since = first_run
+        view.recorded_from(first_run)
         order.told = spec
         order.disk.began(self._monotonic())
         view.new_recorder()
@@ -328,6 +347,20 @@ class Worker:
         self._send(Message("record", spec.key, told))
         if view.watched:
             self._send(Message("watch", spec.key))
+
+    async def _next_run(self, key: StreamKey, view: StreamView) -> int:
+        """A run number above all that were used, whether the index knows of them or not."""
+        listed = [await asyncio.to_thread(files.runs, key) for files in self._settings.folders()]
+        used = max([view.newest_run, *(runs[-1] for runs in listed if runs)])
+        try:
+            known = await self._index.next_run(key)
+            if used >= known:
+                await self._index.keep_run_number(key, used)
+            return max(known, used + 1)
+        except StorageError:
+            if view.newest_run < 0:
+                raise
+            return used + 1
 
     def _send(self, message: Message) -> None:
         assert self._link is not None  # reconciling and watching happen while a process runs
