@@ -13,10 +13,11 @@ from typing import Any
 
 import gi
 
+gi.require_version("Gio", "2.0")
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 - versions are chosen before the import
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 - versions are chosen before the import
 
 VIDEO = {
     "h264": "x264enc tune=zerolatency speed-preset=ultrafast bitrate={kbps} key-int-max={gop}"
@@ -24,6 +25,7 @@ VIDEO = {
     "h265": "x265enc tune=zerolatency speed-preset=ultrafast bitrate={kbps} key-int-max={gop}"
     " option-string=pools=1:frame-threads=1:log-level=none ! h265parse"
     " ! rtph265pay name=pay0 pt=96 config-interval=-1",
+    "jpeg": "jpegenc quality=70 ! rtpjpegpay name=pay0 pt=26",
 }
 AUDIO = {
     "none": "",
@@ -48,13 +50,19 @@ def launch_line(options: dict[str, Any]) -> str:
     return f"( {source} ! video/x-raw,format=I420,{size} ! {video}{AUDIO[options['audio']]} )"
 
 
-def require_sign_in(server: Any, factory: Any, user: str, password: str) -> None:
+def guard(server: Any, factory: Any, user: str, password: str, certificate: str) -> None:
+    """Digest sign-in where a user is given, TLS where a PEM file with certificate and key is."""
     auth = GstRtspServer.RTSPAuth()
+    if certificate:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(certificate))
     auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
     auth.set_realm("gst camera")
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "viewer")
-    auth.add_digest(user, password, token)
+    if user:
+        auth.add_digest(user, password, token)
+    else:
+        auth.set_default_token(token)
     server.set_auth(auth)
     permissions = GstRtspServer.RTSPPermissions()
     permissions.add_permission_for_role("viewer", "media.factory.access", True)
@@ -71,8 +79,8 @@ def main() -> None:
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(launch_line(options))
     factory.set_shared(options["shared"])
-    if options["user"]:
-        require_sign_in(server, factory, options["user"], options["password"])
+    if options["user"] or options["certificate"]:
+        guard(server, factory, options["user"], options["password"], options["certificate"])
     server.get_mount_points().add_factory("/stream", factory)
     if server.attach(None) == 0:
         sys.exit("gst camera: no port")

@@ -28,7 +28,7 @@ class GstCamera:
 
 @contextlib.asynccontextmanager
 async def gst_camera(
-    video: Literal["h264", "h265"] = "h264",
+    video: Literal["h264", "h265", "jpeg"] = "h264",
     audio: Literal["none", "aac", "pcma"] = "none",
     *,
     user: str = "",
@@ -42,18 +42,20 @@ async def gst_camera(
     kbps: int = 400,
     shared: bool = True,
     host: str = "127.0.0.1",
+    certificate: Path | None = None,
 ) -> AsyncIterator[GstCamera]:
     """A camera with a moving picture at rtsp://host:port/stream on a free port.
 
     user: digest sign-in (MD5) is asked for when given. frames: the stream ends after about so many (the
     server spends one or two before it plays, so count what is sent by its markers), -1 never; fps frames a
     second in real time; gop: frames from key frame to key frame. shared: one encoder for all sessions; else
-    each session has its own, from its own frame 0.
+    each session has its own, from its own frame 0. certificate: PEM file with certificate and key; then it is
+    an rtsps:// camera.
     """
     options = {
         "video": video, "audio": audio, "user": user, "password": password, "fps": fps, "frames": frames,
         "gop": gop, "bframes": bframes, "width": width, "height": height, "kbps": kbps, "shared": shared,
-        "host": host,
+        "host": host, "certificate": str(certificate or ""),
     }  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         "/usr/bin/python3",
@@ -69,7 +71,8 @@ async def gst_camera(
         assert line, "gst_camera.py ended at once; are python3-gi and gir1.2-gst-rtsp-server-1.0 installed?"
         port = json.loads(line)["port"]
         credentials = Credentials(user, password) if user else None
-        yield GstCamera(f"rtsp://{host}:{port}/stream", host, port, credentials, process)
+        scheme = "rtsps" if certificate else "rtsp"
+        yield GstCamera(f"{scheme}://{host}:{port}/stream", host, port, credentials, process)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import media_samples
 from media_samples import Sound, rtp_packet
 from simpang_buffer.media.adts import split_adts
-from simpang_buffer.media.audio import AacDepacketizer, G711Depacketizer, audio_depacketizer
+from simpang_buffer.media.audio import AacDepacketizer, audio_depacketizer
 from simpang_buffer.media.audio_format import AudioDropped, audio_format
 from simpang_buffer.media.bits import Unreadable
 
@@ -73,14 +73,44 @@ def test_adts_headers_are_taken_off(bare: bool) -> None:
     assert [frame.data for frame in found] == [frame.data for frame in frames]
 
 
-def test_sound_of_another_rate_than_stated_is_dropped_rather_than_played_at_a_wrong_pitch() -> None:
+def test_frames_that_bring_a_header_are_believed_before_the_sdp() -> None:
+    """QUIRKS 9.1: 32 kHz stated and 16 sent would play an octave off."""
+    frame = media_samples.aac().frames[0]
+    target = AacDepacketizer(97, 32_000, {**HBR, "config": "1288"})
+    stated = target.format
+
+    found = target.push(memoryview(rtp_packet(adts(frame.data), seq=0, time=0, payload_type=97)))
+
+    assert stated is not None and stated.timescale == 32_000
+    assert target.format is not None and target.format.timescale == 16_000
+    assert [one.data for one in found] == [frame.data]
+
+
+def test_headers_that_change_again_and_again_are_believed_once() -> None:
     frame = media_samples.aac().frames[0]
     target = AacDepacketizer(97, 16_000, HBR)
+    pushed = [
+        target.push(memoryview(rtp_packet(adts(frame.data, index), seq=seq, time=0, payload_type=97)))
+        for seq, index in enumerate((5, 8, 5))
+    ]
 
-    found = target.push(memoryview(rtp_packet(adts(frame.data, 5), seq=0, time=0, payload_type=97)))
-
-    assert found == []
+    assert [len(frames) for frames in pushed] == [1, 0, 1]
+    assert target.format is not None and target.format.timescale == 32_000
     assert target.mismatched == 1
+
+
+def test_a_header_stands_in_for_a_configuration_that_the_sdp_lacks() -> None:
+    """QUIRKS 9.1: no config."""
+    frame = media_samples.aac().frames[0]
+    target = AacDepacketizer(97, 16_000, {})
+    before = target.format, target.why
+    bare = target.push(memoryview(rtp_packet(aac_payload([frame]), seq=0, time=0, payload_type=97)))
+    headed = target.push(memoryview(rtp_packet(adts(frame.data), seq=1, time=0, payload_type=97)))
+
+    assert before == (None, "AAC without a configuration")
+    assert bare == []
+    assert [one.data for one in headed] == [frame.data]
+    assert target.format == audio_format("MPEG4-GENERIC", 16_000, 1, HBR)
 
 
 @pytest.mark.parametrize("encoding", ["PCMA", "PCMU"])
@@ -129,10 +159,15 @@ def test_the_format_is_what_the_configuration_says(
     ],
 )
 def test_sound_that_cannot_be_stored_says_so(encoding: str, fmtp: dict[str, str]) -> None:
-    with pytest.raises(AudioDropped, match=r"sound is|AAC"):
+    with pytest.raises(AudioDropped, match=r"is not recorded|AAC"):
         audio_format(encoding, 8000, 1, fmtp)
-    with pytest.raises(AudioDropped):
-        audio_depacketizer(encoding, 97, 8000, 1, fmtp)
+    if encoding == "MPEG4-GENERIC":
+        # Its frames may bring headers that say how they are to be decoded.
+        target = audio_depacketizer(encoding, 97, 8000, 1, fmtp)
+        assert target.format is None and target.why.startswith("AAC")
+    else:
+        with pytest.raises(AudioDropped, match="is not recorded"):
+            audio_depacketizer(encoding, 97, 8000, 1, fmtp)
 
 
 def test_headers_of_an_unknown_shape_are_refused() -> None:
@@ -143,7 +178,7 @@ def test_headers_of_an_unknown_shape_are_refused() -> None:
 @given(st.lists(st.tuples(st.binary(max_size=80), st.integers(0, 3)), max_size=40))
 @settings(max_examples=300, deadline=None)
 def test_hostile_payloads_end_in_bounded_frames(payloads: list[tuple[bytes, int]]) -> None:
-    aac, g711 = AacDepacketizer(97, 16_000, HBR), G711Depacketizer(97)
+    aac, g711 = AacDepacketizer(97, 16_000, HBR), audio_depacketizer("PCMA", 97, 8_000, 1, {})
     for seq, (payload, stamp) in enumerate(payloads):
         packet = rtp_packet(payload, seq=seq, time=stamp, payload_type=97)
         frames = aac.push(memoryview(packet))

@@ -27,7 +27,8 @@ def test_csrc_extension_and_padding_are_no_payload() -> None:
 
     found = parse_rtp(memoryview(head + body))
 
-    assert found == RtpHeader(96, True, 7, 8, 9, memoryview(b"payload"))
+    extension = struct.pack(">HH", 0xABAC, 1) + b"exts"
+    assert found == RtpHeader(96, True, 7, 8, 9, memoryview(b"payload"), extension=extension)
 
 
 @pytest.mark.parametrize(

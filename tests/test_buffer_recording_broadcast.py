@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 
+from simpang_buffer.media.fmp4 import init_segment
 from simpang_buffer.model import AccessUnit, StreamKey, VideoFormat
 from simpang_buffer.recording.arrivals import Arrivals
 from simpang_buffer.recording.broadcast import Broadcast, live_init
@@ -38,7 +39,7 @@ def picture(number: int, size_bytes: int) -> AccessUnit:
 async def test_frames_are_dropped_to_the_next_key_frame_and_counted() -> None:
     async with socket_pair() as (outbox, reader):
         broadcast = Broadcast(KEY, outbox)
-        broadcast.begin(live_init(1, b"init", VIDEO, None))
+        broadcast.begin(live_init(1, VIDEO, None))
         broadcast.watch()
         total = 200
         for number in range(total):
@@ -89,7 +90,7 @@ async def test_a_daemon_that_never_reads_is_left() -> None:
 async def test_a_viewer_who_comes_later_hears_the_anchor() -> None:
     async with socket_pair() as (outbox, reader):
         broadcast = Broadcast(KEY, outbox)
-        broadcast.begin(live_init(1, b"init", VIDEO, None))
+        broadcast.begin(live_init(1, VIDEO, None))
         broadcast.add(picture(0, 10))
         broadcast.add(picture(1, 10))
 
@@ -99,7 +100,7 @@ async def test_a_viewer_who_comes_later_hears_the_anchor() -> None:
 
     init, *frames = messages
     assert init is not None
-    assert (init.kind, init.fields["anchor_us"], bytes(init.payload)) == ("init", 77, b"init")
+    assert (init.kind, init.fields["anchor_us"], bytes(init.payload)) == ("init", 77, init_segment(VIDEO))
     assert [frame.fields["frame"][:2] for frame in frames if frame] == [[1, 0], [1, 3600]]
 
 

@@ -80,8 +80,15 @@ class AudioFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataFormat:
+    """How documents are kept beside the pictures, at the pictures' timescale: a `metx` sample entry."""
+
+    sample_entry: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class AccessUnit:
-    """One picture, or one audio frame, as it is stored (NAL units with 4-byte lengths).
+    """One picture, audio frame or document, as it is stored (NAL units with 4-byte lengths).
 
     dts and pts_offset: ticks of the track's timescale, dts from the start of the run. arrival_us: when its
     last byte came, on the gateway's wall clock.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from simpang_buffer.media.audio_format import AAC_RATES
+from simpang_buffer.media.audio_format import AAC_RATES, AacConfig, AudioDropped, aac_config
 from simpang_buffer.media.bits import Unreadable
 
 _HEADER_BYTES, _CRC_BYTES = 7, 2
@@ -18,10 +18,20 @@ def is_adts(data: bytes | memoryview) -> bool:
 
 
 class AdtsFrame(NamedTuple):
-    """rate: samples per second, as its header states it; 0 for a reserved index."""
+    """rate: samples per second, as its header states it; 0 for a reserved index. config: the
+    AudioSpecificConfig that says the same.
+    """
 
     rate: int
+    config: bytes
     data: bytes
+
+    def read_config(self) -> AacConfig | None:
+        """None for what no AudioSpecificConfig of ours says."""
+        try:
+            return aac_config(self.config)
+        except AudioDropped:
+            return None
 
 
 def split_adts(data: bytes) -> Iterator[AdtsFrame]:
@@ -36,6 +46,10 @@ def split_adts(data: bytes) -> Iterator[AdtsFrame]:
         size = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
         if size <= head_bytes or at + size > len(data):
             raise Unreadable("ADTS frame is cut short")
-        rate = (*AAC_RATES, 0, 0, 0)[data[at + 2] >> 2 & 0x0F]
-        yield AdtsFrame(rate, data[at + head_bytes : at + size])
+        rate_index = data[at + 2] >> 2 & 0x0F
+        # Object type in 5 bits, one more than the header's profile; rate in 4; channels in 4; 3 flags off.
+        channels = (data[at + 2] & 1) << 2 | data[at + 3] >> 6
+        config = ((data[at + 2] >> 6) + 1) << 11 | rate_index << 7 | channels << 3
+        rate = (*AAC_RATES, 0, 0, 0)[rate_index]
+        yield AdtsFrame(rate, config.to_bytes(2, "big"), data[at + head_bytes : at + size])
         at += size

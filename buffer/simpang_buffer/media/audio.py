@@ -9,9 +9,18 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from simpang_buffer.media.adts import is_adts, split_adts
-from simpang_buffer.media.audio_format import G711_ENCODINGS, AacConfig, AudioDropped, parse_aac_config
+from simpang_buffer.media.audio_format import (
+    G711_ENCODINGS,
+    AacConfig,
+    AudioDropped,
+    aac_format,
+    audio_format,
+    audio_name,
+    parse_aac_config,
+)
 from simpang_buffer.media.bits import BitReader, Unreadable
 from simpang_buffer.media.rtp import RtpSource
+from simpang_buffer.model import AudioFormat
 
 # RFC 3640 section 3.3.6, AAC-hbr: what cameras mean when they say nothing.
 _SIZE_BITS, _INDEX_BITS = 13, 3
@@ -31,9 +40,12 @@ class AudioFrame(NamedTuple):
 class G711Depacketizer:
     """One frame a packet, as long as the camera makes it (RFC 3551 section 4.5.14)."""
 
-    def __init__(self, payload_type: int, channels: int = 1, ssrc: int | None = None) -> None:
+    why = ""
+
+    def __init__(self, payload_type: int, format_: AudioFormat, ssrc: int | None = None) -> None:
         self.source = RtpSource(payload_type, ssrc)
-        self._channels = channels
+        self.format: AudioFormat | None = format_
+        self._channels = format_.channels
 
     def push(self, packet: memoryview) -> list[AudioFrame]:
         """Never raises."""
@@ -45,16 +57,29 @@ class G711Depacketizer:
 
 
 class AacDepacketizer:
-    """RFC 3640: several frames a packet, or one frame over several packets. ADTS headers are taken off."""
+    """RFC 3640: several frames a packet, or one frame over several packets. ADTS headers are taken off.
+
+    format: None until it is known. The SDP says it, unless the frames bring headers of their own that say
+    otherwise (QUIRKS 9.1). why: there is none yet.
+    """
 
     def __init__(
         self, payload_type: int, clock_rate: int, fmtp: Mapping[str, str], ssrc: int | None = None
     ) -> None:
-        """fmtp: from the SDP, names lower-case. Raises AudioDropped when it describes no AAC that we know."""
+        """fmtp: from the SDP, names lower-case. Raises AudioDropped for headers of an unknown shape."""
         self.source = RtpSource(payload_type, ssrc)
-        self.config: AacConfig = parse_aac_config(fmtp)
+        self.format: AudioFormat | None = None
+        self.why = ""
+        self._clock_rate = clock_rate
+        self._config: AacConfig | None = None
         # RTP ticks that one frame lasts: some cameras state another clock than their sound's.
-        self._frame_ticks = self.config.frame_samples * clock_rate // self.config.rate
+        self._frame_ticks = 0
+        # A header has been believed: one that says otherwise later is not.
+        self._by_header = False
+        try:
+            self._use(parse_aac_config(fmtp))
+        except AudioDropped as dropped:
+            self.why = str(dropped)
         self._size_bits = _whole(fmtp, "sizelength", _SIZE_BITS)
         self._index_bits = _whole(fmtp, "indexlength", _INDEX_BITS)
         self._delta_bits = _whole(fmtp, "indexdeltalength", _INDEX_BITS)
@@ -131,17 +156,26 @@ class AacDepacketizer:
     def _emit(self, data: bytes, time: int, frames: list[AudioFrame]) -> None:
         if is_adts(data):
             self._emit_adts(data, time, frames)
-        elif data:
-            frames.append(AudioFrame(time & 0xFFFF_FFFF, data, self.config.frame_samples))
+        elif data and self._config is not None:
+            frames.append(AudioFrame(time & 0xFFFF_FFFF, data, self._config.frame_samples))
 
     def _emit_adts(self, data: bytes, time: int, frames: list[AudioFrame]) -> None:
-        for number, (rate, frame) in enumerate(split_adts(data)):
-            if rate != self.config.rate:
-                # One that states 32 kHz and sends 16 would play an octave off (QUIRKS 9.1).
+        for number, frame in enumerate(split_adts(data)):
+            if self._config is None or (frame.rate != self._config.rate and not self._by_header):
+                # One whose SDP states 32 kHz and that sends 16 would play an octave off (QUIRKS 9.1).
+                config = frame.read_config()
+                if config is not None:
+                    self._by_header = True
+                    self._use(config)
+            if self._config is None or frame.rate != self._config.rate:
                 self.mismatched += 1
                 continue
             stamp = (time + number * self._frame_ticks) & 0xFFFF_FFFF
-            frames.append(AudioFrame(stamp, frame, self.config.frame_samples))
+            frames.append(AudioFrame(stamp, frame.data, self._config.frame_samples))
+
+    def _use(self, config: AacConfig) -> None:
+        self._config, self.format, self.why = config, aac_format(config), ""
+        self._frame_ticks = config.frame_samples * self._clock_rate // config.rate
 
 
 def audio_depacketizer(
@@ -154,10 +188,10 @@ def audio_depacketizer(
 ) -> AacDepacketizer | G711Depacketizer:
     """For a track of the SDP. Raises AudioDropped, which says why, for what cannot be stored."""
     if encoding in G711_ENCODINGS:
-        return G711Depacketizer(payload_type, channels, ssrc)
+        return G711Depacketizer(payload_type, audio_format(encoding, clock_rate, channels, fmtp), ssrc)
     if encoding == "MPEG4-GENERIC":
         return AacDepacketizer(payload_type, clock_rate, fmtp, ssrc)
-    raise AudioDropped(f"sound is {encoding}, which is not stored")
+    raise AudioDropped(f"{audio_name(encoding)} is not recorded")
 
 
 def _whole(fmtp: Mapping[str, str], name: str, otherwise: int) -> int:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simpang_buffer.media.bits import BitReader, Unreadable
-from simpang_buffer.media.fmp4 import box, full_box
+from simpang_buffer.media.descriptors import AAC, esds
+from simpang_buffer.media.fmp4 import box
 from simpang_buffer.model import AudioFormat
 
 # RTP encoding name to sample entry and RFC 6381 name.
@@ -22,6 +23,14 @@ _EXTENDED_TYPE = 31
 # 14496-3 table 1.17: Main, LC, SSR, LTP, SBR, PS.
 _STORED_TYPES = frozenset({1, 2, 3, 4, 5, 29})
 _SPECTRAL_BAND_TYPES = frozenset({5, 29})
+
+
+# What people call the encodings that cameras send, by their RTP names or how those begin.
+_NAMES = {
+    "PCMA": "G.711 A-law", "PCMU": "G.711 mu-law", "MPEG4-GENERIC": "AAC", "MP4A-LATM": "AAC (LATM)",
+    "AAL2-G726": "G.726", "G726": "G.726", "G723": "G.723.1", "G722": "G.722", "G729": "G.729",
+    "MPA": "MPEG audio", "OPUS": "Opus",
+}  # fmt: skip
 
 
 class AudioDropped(Exception):
@@ -48,10 +57,19 @@ def audio_format(encoding: str, clock_rate: int, channels: int, fmtp: Mapping[st
         # Both laws expand to 16 bits, which is what QuickTime's entry states.
         return AudioFormat(name, clock_rate, channels, _sample_entry(name.encode(), channels, clock_rate))
     if encoding == "MPEG4-GENERIC":
-        config = parse_aac_config(fmtp)
-        entry = _sample_entry(b"mp4a", config.channels, config.rate, _esds(config.raw))
-        return AudioFormat(f"mp4a.40.{config.object_type}", config.rate, config.channels, entry)
-    raise AudioDropped(f"sound is {encoding}, which is not stored")
+        return aac_format(parse_aac_config(fmtp))
+    raise AudioDropped(f"{audio_name(encoding)} is not recorded")
+
+
+def audio_name(encoding: str) -> str:
+    """For people: "G.726" for "G726-32"."""
+    found = (name for begin, name in _NAMES.items() if encoding.startswith(begin))
+    return next(found, encoding)
+
+
+def aac_format(config: AacConfig) -> AudioFormat:
+    entry = _sample_entry(b"mp4a", config.channels, config.rate, esds(AAC, config.raw))
+    return AudioFormat(f"mp4a.40.{config.object_type}", config.rate, config.channels, entry)
 
 
 def parse_aac_config(fmtp: Mapping[str, str]) -> AacConfig:
@@ -61,6 +79,11 @@ def parse_aac_config(fmtp: Mapping[str, str]) -> AacConfig:
         raw = bytes.fromhex(text)
     except ValueError as error:
         raise AudioDropped("AAC with an unreadable configuration") from error
+    return aac_config(raw)
+
+
+def aac_config(raw: bytes) -> AacConfig:
+    """An AudioSpecificConfig. Raises AudioDropped."""
     if not 2 <= len(raw) <= 64:
         raise AudioDropped("AAC without a configuration")
     try:
@@ -75,7 +98,7 @@ def _parse_config(raw: bytes) -> AacConfig:
     rate = _rate(bits)
     channels = bits.u(4)
     if object_type not in _STORED_TYPES:
-        raise AudioDropped(f"AAC of type {object_type}, which is not stored")
+        raise AudioDropped(f"AAC of type {object_type} is not recorded")
     stated_type = object_type
     if object_type in _SPECTRAL_BAND_TYPES:
         _rate(bits)  # of the extension: frames are counted at the core's rate
@@ -104,16 +127,3 @@ def _sample_entry(kind: bytes, channels: int, rate: int, *boxes: bytes) -> bytes
     stated_rate = rate if rate < 1 << 16 else 0
     head = struct.pack(">6xH8xHHHHI", 1, channels, 16, 0, 0, stated_rate << 16)
     return box(kind, head, *boxes)
-
-
-def _esds(config: bytes) -> bytes:
-    """14496-1 section 7.2.6.5, 14496-14 section 5.6: MPEG-4 audio with this decoder configuration."""
-    specific = _descriptor(5, config)
-    decoder = _descriptor(4, struct.pack(">BBxHII", 0x40, 0x15, 0, 0, 0) + specific)
-    sync = _descriptor(6, b"\2")
-    return full_box(b"esds", 0, 0, _descriptor(3, struct.pack(">HB", 0, 0) + decoder + sync))
-
-
-def _descriptor(tag: int, body: bytes) -> bytes:
-    # A configuration has at most 64 bytes, so one byte of length always does.
-    return bytes((tag, len(body))) + body

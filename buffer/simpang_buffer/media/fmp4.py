@@ -10,10 +10,11 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from simpang_buffer.model import VIDEO_TIMESCALE, AudioFormat, VideoFormat
+from simpang_buffer.model import VIDEO_TIMESCALE, AudioFormat, MetadataFormat, VideoFormat
 
 VIDEO_TRACK = 1
 AUDIO_TRACK = 2
+METADATA_TRACK = 3
 
 # 14496-12 section 8.8.3.1: depends on no other sample / depends on others and is no sync sample.
 KEY_FLAGS = 0x0200_0000
@@ -62,13 +63,31 @@ def full_box(kind: bytes, version: int, flags: int, *payload: bytes) -> bytes:
     return box(kind, struct.pack(">I", version << 24 | flags), *payload)
 
 
-def init_segment(video: VideoFormat, audio: AudioFormat | None = None) -> bytes:
-    """`ftyp` and `moov` of a fragmented file: track 1 video at 90 kHz, track 2 audio at its sample rate."""
+def video_entry(kind: bytes, width: int, height: int, *boxes: bytes) -> bytes:
+    """A visual sample entry (14496-12 section 12.1.3): what its codec needs to know stands in the boxes."""
+    return box(
+        kind,
+        struct.pack(">6xH16x", 1),  # data reference
+        struct.pack(">2H2I4xH", width, height, 0x48_0000, 0x48_0000, 1),  # 72 dpi, one frame a sample
+        struct.pack(">32xHh", 0x18, -1),  # no compressor's name, 24 bits deep
+        *boxes,
+    )
+
+
+def init_segment(
+    video: VideoFormat, audio: AudioFormat | None = None, metadata: MetadataFormat | None = None
+) -> bytes:
+    """`ftyp` and `moov` of a fragmented file: track 1 video at 90 kHz, 2 audio at its sample rate, 3 metadata
+    at 90 kHz.
+    """
     tracks = [_track(VIDEO_TRACK, VIDEO_TIMESCALE, _video_description(video), video)]
     defaults = [_track_defaults(VIDEO_TRACK)]
     if audio is not None:
         tracks.append(_track(AUDIO_TRACK, audio.timescale, _audio_description(audio), None))
         defaults.append(_track_defaults(AUDIO_TRACK))
+    if metadata is not None:
+        tracks.append(_track(METADATA_TRACK, VIDEO_TIMESCALE, _metadata_description(metadata), None))
+        defaults.append(_track_defaults(METADATA_TRACK))
     movie_header = full_box(
         b"mvhd",
         0,
@@ -76,7 +95,9 @@ def init_segment(video: VideoFormat, audio: AudioFormat | None = None) -> bytes:
         struct.pack(">4I", 0, 0, VIDEO_TIMESCALE, 0),  # created, modified, timescale, duration unknown
         struct.pack(">IH10x", 0x10000, 0x100),  # rate, volume
         _UNITY_MATRIX,
-        struct.pack(">24xI", VIDEO_TRACK + len(tracks)),  # next free track
+        struct.pack(
+            ">24xI", METADATA_TRACK + 1 if metadata else VIDEO_TRACK + len(tracks)
+        ),  # next free track
     )
     # iso6: trun version 1 with signed offsets; iso5: default-base-is-moof.
     brands = box(b"ftyp", b"iso6", struct.pack(">I", 0), b"iso6iso5mp41")
@@ -168,6 +189,11 @@ def _video_description(video: VideoFormat) -> bytes:
 def _audio_description(audio: AudioFormat) -> bytes:
     header = full_box(b"smhd", 0, 0, bytes(4))
     return _handler(b"soun", b"Audio") + _media_information(header, audio.sample_entry)
+
+
+def _metadata_description(metadata: MetadataFormat) -> bytes:
+    # 14496-12 section 12.3: timed metadata has the null header.
+    return _handler(b"meta", b"Metadata") + _media_information(full_box(b"nmhd", 0, 0), metadata.sample_entry)
 
 
 def _handler(kind: bytes, name: bytes) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from simpang_buffer.media.bits import Unreadable
-from simpang_buffer.media.fmp4 import box
+from simpang_buffer.media.fmp4 import box, video_entry
 from simpang_buffer.media.sps import (
     Sps,
     h264_codec,
@@ -60,14 +60,7 @@ def video_format(encoding: Encoding, sets: ParameterSets) -> VideoFormat:
     else:
         codec, kind, configuration = h265_codec(sets.sps[0]), b"hvc1", _hvcc(sets, sps)
     width, height = (sps.width, sps.height) if sps else (0, 0)
-    entry = box(
-        kind,
-        struct.pack(">6xH16x", 1),  # data reference
-        struct.pack(">2H2I4xH", width, height, 0x48_0000, 0x48_0000, 1),  # 72 dpi, one frame a sample
-        struct.pack(">32xHh", 0x18, -1),  # no compressor's name, 24 bits deep
-        configuration,
-        _pixel_aspect(sps),
-    )
+    entry = video_entry(kind, width, height, configuration, _pixel_aspect(sps))
     return VideoFormat(codec, width, height, entry)
 
 

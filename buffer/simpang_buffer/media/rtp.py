@@ -21,7 +21,8 @@ _STARTS_OVER = 4096
 class RtpHeader(NamedTuple):
     """One packet. time: 32 bits of the track's clock. lost: packets missing before it (0 = none known).
 
-    payload: a view into the packet, valid as long as the packet's buffer is.
+    payload: a view into the packet, valid as long as the packet's buffer is. extension: the header extension,
+    its profile and length with it (RFC 3550 section 5.3.1); empty where there is none.
     """
 
     payload_type: int
@@ -31,6 +32,7 @@ class RtpHeader(NamedTuple):
     ssrc: int
     payload: memoryview
     lost: int = 0
+    extension: bytes = b""
 
 
 class BadPacket(ValueError):
@@ -49,15 +51,18 @@ def parse_rtp(packet: memoryview) -> RtpHeader:
         raise BadPacket(f"RTP version {first >> 6}")
     start = _FIXED_BYTES + 4 * (first & 0x0F)
     end = len(packet)
+    extension = b""
     if first & 0x10:
         if start + 4 > end:
             raise BadPacket("extension is cut short")
+        begin = start
         start += 4 + 4 * int.from_bytes(packet[start + 2 : start + 4], "big")
+        extension = bytes(packet[begin:start])
     if first & 0x20 and end > start:
         end -= packet[end - 1]
     if start > end:
         raise BadPacket("header is longer than its packet")
-    return RtpHeader(second & 0x7F, second > 0x7F, seq, time, ssrc, packet[start:end])
+    return RtpHeader(second & 0x7F, second > 0x7F, seq, time, ssrc, packet[start:end], 0, extension)
 
 
 class RtpSource:

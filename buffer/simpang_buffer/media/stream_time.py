@@ -114,6 +114,28 @@ class RunClock:
                 units.append(AccessUnit(False, dts, 0, True, waiting.data, came_us))
         return units
 
+    def expect_sound(self, clock_rate: int, timescale: int) -> None:
+        """Sound whose format has become known, or is another one, from now on."""
+        self._sound_rates = clock_rate, timescale
+        self._sound = SoundTime(clock_rate, timescale)
+        self._waiting_sound.clear()
+        self._aligned = None
+
+    def moment_us(self, camera_us: int | None, arrival_us: int) -> int | None:
+        """How long after decode time 0 something was made that came beside the pictures.
+
+        camera_us: when, by the camera's clock, where a report says; it counts where the pictures' own report
+        does. Else by its arrival. None before the run has begun.
+        """
+        if self._order is None or not self._order.settled:
+            return None
+        base_us = None if camera_us is None else self._reported_base_us()
+        if camera_us is None or base_us is None:
+            since_us = arrival_us - self._arrival_base_us
+        else:
+            since_us = camera_us - base_us
+        return since_us + _us(self._order.lead, VIDEO_TIMESCALE)
+
     def flush(self) -> list[DatedPicture]:
         """At the end of the run: pictures still held back."""
         return [_dated(ordered) for ordered in self._order.flush()] if self._order else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from simpang_buffer.media.fmp4 import init_segment
 from simpang_buffer.model import VIDEO_TIMESCALE, AccessUnit, AudioFormat, StreamKey, VideoFormat
 from simpang_buffer.recording.live import LiveFrame, LiveGroup, LiveInit
 from simpang_buffer.recording.outbox import Outbox
@@ -106,13 +107,13 @@ class Broadcast:
         self._outbox.tell(Message("init", self._key, fields, init.init))
 
 
-def live_init(run: int, init: bytes, video: VideoFormat, audio: AudioFormat | None) -> LiveInit:
-    """mime is what MediaSource.isTypeSupported takes: RFC 6381 codecs."""
+def live_init(run: int, video: VideoFormat, audio: AudioFormat | None) -> LiveInit:
+    """mime is what MediaSource.isTypeSupported takes (RFC 6381). Metadata has no track: none is shown."""
     codecs = video.codec if audio is None else f"{video.codec},{audio.codec}"
     return LiveInit(
         run=run,
         mime=f'video/mp4; codecs="{codecs}"',
-        init=init,
+        init=init_segment(video, audio),
         video_timescale=VIDEO_TIMESCALE,
         audio_timescale=audio.timescale if audio else None,
         anchor_us=None,

@@ -1,8 +1,8 @@
 """What a recorder process says, noted in the streams' views at once and in the index in order.
 
-Bounded: MAX_WAITING index writes wait; beyond that the process is not read, its outbox fills, and it drops
-what can be dropped (see outbox.py). Live frames pass by the index writes, so a slow disk does not delay a
-picture.
+Bounded: row_writer.MAX_WAITING index writes wait; beyond that the process is not read, its outbox fills, and
+it drops what can be dropped (see outbox.py). Live frames pass by the index writes, so a slow disk does not
+delay a picture.
 """
 
 from __future__ import annotations
@@ -13,22 +13,21 @@ import time
 from collections.abc import Callable, Mapping
 
 from simpang_buffer.index import certificates
-from simpang_buffer.index.errors import StorageFull
 from simpang_buffer.index.index import Index
 from simpang_buffer.model import StreamKey
 from simpang_buffer.recording import protocol
+from simpang_buffer.recording.contents import contents_of
 from simpang_buffer.recording.live import LiveInit
 from simpang_buffer.recording.protocol import Message, ProtocolError
 from simpang_buffer.recording.repairs import repair_counts, repair_words
+from simpang_buffer.recording.row_writer import RowWriter
 from simpang_buffer.recording.sandbox.confinement import Confinement, confinement_of
 from simpang_buffer.recording.view import StreamView, frame_from
 
 logger = logging.getLogger(__name__)
 
-MAX_WAITING = 1000
 # A recorder says a word every 2 s; one that is silent for this long hangs, and is replaced.
 SILENCE_S = 15.0
-_FULL_DISK_RETRY_S = 1.0
 
 
 class Hearing:
@@ -63,8 +62,7 @@ class Hearing:
         self._index = index
         self._pulse = pulse
         self._idle = idle
-        self._on_disk_full = on_disk_full
-        self._waiting: asyncio.Queue[Message] = asyncio.Queue(MAX_WAITING)
+        self._rows = RowWriter(index, self._committed, on_disk_full)
 
     async def listen(self, reader: asyncio.StreamReader) -> None:
         """Until the process closes its end. Raises ProtocolError, and TimeoutError for one that hangs."""
@@ -79,30 +77,17 @@ class Hearing:
                 return
             try:
                 if self._take(message):
-                    await self._waiting.put(message)
+                    await self._rows.put(message)
             except (KeyError, ValueError, TypeError) as error:
                 raise ProtocolError(f"a {message.kind!r} that is wrong: {error!r}") from error
 
     async def commit(self) -> None:
         """The index writes, in the order of what was said, until cancelled. Raises StorageError."""
-        while True:
-            message = await self._waiting.get()
-            level = logging.WARNING
-            while True:
-                try:
-                    await self._commit_one(message)
-                    break
-                except StorageFull as error:
-                    # Recording goes on meanwhile: its files are adopted if we do not live to see room.
-                    logger.log(level, "%s: the index cannot be written yet: %s", message.stream, error)
-                    level = logging.DEBUG
-                    self._on_disk_full()
-                    await asyncio.sleep(_FULL_DISK_RETRY_S)
-            self._waiting.task_done()
+        await self._rows.run()
 
     async def committed(self) -> None:
         """Waits until the index knows all that was said so far."""
-        await self._waiting.join()
+        await self._rows.flushed()
 
     def _take(self, message: Message) -> bool:
         """Notes what a message says; True when the index has to hear of it."""
@@ -122,6 +107,8 @@ class Hearing:
             case "condition":
                 for kind in view.told_condition(repair_counts(fields["repairs"]), float(fields["lag_s"])):
                     logger.info("%s: repaired: %s", key, repair_words(kind))
+            case "contents":
+                view.told_contents(contents_of(fields))
             case "sign-in":
                 self._sign_in(key, fields["step"], int(fields["tries"]), bool(fields["basic"]))
             case "certificate":
@@ -165,19 +152,14 @@ class Hearing:
             logger.log(level, "%s: %s: %s", view.key, reason, detail)
         view.told_state(state, reason, detail, retry_at_us)
 
-    async def _commit_one(self, message: Message) -> None:
+    async def _committed(self, message: Message) -> None:
         key = message.stream
         assert key is not None  # only messages of streams are put into the queue
         view, fields = self._views[key], message.fields
-        if message.kind == "opened":
-            header = protocol.run_header(key, fields)
-            await self._index.add_run(header, fields["width"], fields["height"])
-        elif message.kind == "closed":
-            if fields["segment"] is not None:
-                await self._index.add_segment(protocol.segment(key, fields["segment"]))
+        if message.kind == "closed":
             view.settled(fields["run"], fields["seq"])
         elif message.kind == "certificate":
             port, sha256 = int(fields["port"]), str(fields["sha256"])
             await certificates.pin(self._index, key.camera, port, sha256, time.time_ns() // 1000)
-        else:
+        elif message.kind == "idle":
             self._idle(key, fields["reason"], bool(fields["broken"]))

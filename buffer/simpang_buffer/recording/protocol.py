@@ -6,8 +6,8 @@ one program: a message that does not parse is a fault, never something to guess 
 `ProtocolError`.
 
     daemon -> recorder: record forget watch unwatch distrust stop
-    recorder -> daemon: confined pulse state condition sign-in certificate opened fragment closed idle
-                        init frame dropped
+    recorder -> daemon: confined pulse state condition contents sign-in certificate opened
+                        fragment closed idle init frame dropped
 
 Per stream and run: opened { fragment } closed, again for each file. `fragment` means written, `closed`
 durable. A file that broke has no `closed`. `idle` ends what `record` began, after the last file: its reason

@@ -14,6 +14,7 @@ from simpang_buffer.media.access_units import Picture
 from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.recording.arrivals import Arrivals
 from simpang_buffer.recording.broadcast import Broadcast
+from simpang_buffer.recording.contents import Contents, KeyFrameWatch, contents_fields
 from simpang_buffer.recording.intake import Intake
 from simpang_buffer.recording.lag import Lag
 from simpang_buffer.recording.outbox import Outbox
@@ -85,6 +86,9 @@ class Recorder:
         self._repairs = Repairs()
         self._lag: Lag | None = None
         self._told_lag_s = 0.0
+        self._intake: Intake | None = None
+        self._told_contents = Contents()
+        self._key_frames = KeyFrameWatch()
         self._last_picture_at = self._opened_at = 0.0
         self._told_useless = self._pictured = False
         self._disk_error: DiskFailed | None = None
@@ -148,7 +152,7 @@ class Recorder:
     async def _record(self, session: Session) -> None:
         """Raises what ends the session, or cancels it; the run is closed properly first."""
         around = self._around
-        intake = Intake(session.tracks)
+        self._intake = intake = Intake(session.tracks, session.offered)
         self._lag = Lag(intake.video_clock_rate)
         self._begin_run(intake)
         self._last_picture_at = self._opened_at = around.monotonic()
@@ -264,7 +268,10 @@ class Recorder:
         return wait_s
 
     def tell_condition(self) -> None:
-        """Once per pulse: what was repaired since, and how late the pictures are, where that is news."""
+        """Once per pulse: what was repaired since, how late the pictures are, and what is recorded of the
+        camera's tracks, where that is news.
+        """
+        self._tell_contents()
         lag_s = self._lag.lag_s if self._lag is not None and self._recording else 0.0
         repairs = self._repairs.news()
         # Tenths of a second are the beat's own.
@@ -273,6 +280,18 @@ class Recorder:
         self._told_lag_s = lag_s
         fields = {"repairs": repairs or self._repairs.totals(), "lag_s": round(lag_s, 1)}
         self._around.outbox.tell(Message("condition", self.key, fields))
+
+    def _tell_contents(self) -> None:
+        if self._intake is None:
+            return
+        apart_s = self._told_contents.key_frames_s
+        if (news := self._key_frames.news(*self._run.key_frames_s)) is not None:
+            (apart_s,) = news
+        audio = self._intake.audio_words() if self._spec.source.audio else ""
+        contents = Contents(audio, self._intake.metadata_words(), apart_s)
+        if contents != self._told_contents:
+            self._told_contents = contents
+            self._around.outbox.tell(Message("contents", self.key, contents_fields(contents)))
 
     def _note_sign_in(self, step: str, tries: int) -> None:
         source = self._spec.source

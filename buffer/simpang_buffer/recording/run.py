@@ -1,4 +1,4 @@
-"""One run: a session's pictures and sound from a key frame on, dated, cut for the disk, shown to viewers."""
+"""One run: a session's pictures, sound and documents from a key frame on, dated, cut for the disk, shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 
 from simpang_buffer.media.access_units import Picture
 from simpang_buffer.media.audio import AudioFrame
+from simpang_buffer.media.metadata import MetadataDocument
+from simpang_buffer.media.metadata_time import MetadataTime
 from simpang_buffer.media.stream_time import DatedPicture, RunClock
+from simpang_buffer.model import VIDEO_TIMESCALE, AccessUnit
 from simpang_buffer.recording.broadcast import Broadcast, live_init
 from simpang_buffer.recording.intake import Arrival, Intake
 from simpang_buffer.recording.segment_writer import RunStart, SegmentWriter, Step
@@ -19,32 +22,56 @@ class Run:
         self, start: RunStart, intake: Intake, broadcast: Broadcast, *, media: Path, segment_s: float
     ) -> None:
         self.number = start.run
-        sound = (intake.audio_clock_rate, intake.audio.timescale) if intake.audio else None
+        self._audio = intake.audio
+        sound = (intake.audio_clock_rate, self._audio.timescale) if self._audio else None
         self._intake = intake
         self._broadcast = broadcast
         self._clock = RunClock(intake.video_clock_rate, sound)
+        self._documents = (
+            MetadataTime(intake.metadata_clock_rate, self._clock.moment_us) if intake.metadata else None
+        )
         self._writer = SegmentWriter(
-            start, media, intake.audio, self._clock.anchor, segment_s=segment_s, wall_us=self._clock.wall_us
+            start,
+            media,
+            self._audio,
+            self._clock.anchor,
+            segment_s=segment_s,
+            wall_us=self._clock.wall_us,
+            metadata=intake.metadata,
         )
         self._steps: list[Step] = []
         self.begun = False
+
+    @property
+    def key_frames_s(self) -> tuple[float, float]:
+        """How long there was between the last two key frames, and how long ago the last one was."""
+        return self._writer.key_interval / VIDEO_TIMESCALE, self._writer.since_key / VIDEO_TIMESCALE
 
     def is_over(self, arrival: Arrival) -> bool:
         """Whether the camera's stamps have started over, and this picture begins what comes after."""
         return self._clock.jumped and isinstance(arrival, Picture) and arrival.key
 
     def take(self, arrival: Arrival, arrival_us: int) -> None:
-        """A picture, a frame of sound, or a sender report. arrival_us: steady within the run."""
+        """What the intake gives. arrival_us: steady within the run."""
         if isinstance(arrival, Picture):
             # A run does not begin with a torn picture; later ones are recorded as sent.
             if self.begun or not arrival.damaged:
                 self._write(self._clock.picture(arrival, arrival_us, self._intake.reorder))
         elif isinstance(arrival, AudioFrame):
+            if self._intake.audio is not self._audio:
+                self._note_sound()
             for unit in self._clock.sound(arrival, arrival_us):
                 self._writer.add_sound(unit)
                 self._broadcast.add(unit)
+        elif isinstance(arrival, MetadataDocument):
+            self._take_document(arrival, arrival_us)
+        elif arrival.track == "metadata":
+            if self._documents is not None:
+                self._documents.report(arrival.ntp_us, arrival.rtp_time)
         else:
-            self._clock.report(video=arrival.video, ntp_us=arrival.ntp_us, rtp_time=arrival.rtp_time)
+            self._clock.report(
+                video=arrival.track == "video", ntp_us=arrival.ntp_us, rtp_time=arrival.rtp_time
+            )
 
     def take_steps(self) -> list[Step]:
         """What has been cut since the last call."""
@@ -56,19 +83,37 @@ class Run:
         self._write(self._clock.flush())
         self._steps += self._writer.finish()
 
+    def _note_sound(self) -> None:
+        """The frames' own headers have told what the sound is."""
+        self._audio = self._intake.audio
+        if self._audio is not None:
+            self._clock.expect_sound(self._intake.audio_clock_rate, self._audio.timescale)
+            self._writer.expect_sound(self._audio)
+            self._show_header()
+
+    def _take_document(self, document: MetadataDocument, arrival_us: int) -> None:
+        if self._documents is None:
+            return
+        ticks = self._documents.place(document.rtp_time, arrival_us)
+        if ticks is not None:
+            self._writer.add_document(AccessUnit(False, ticks, 0, True, document.data, arrival_us))
+
     def _write(self, pictures: list[DatedPicture]) -> None:
         writer = self._writer
         for unit, video in pictures:
             self.begun = True
-            before = writer.video
+            before, heard = writer.video, writer.audio
             video = video or before
             if video is None:
                 continue  # the clock begins with a key picture that has its format
             steps = writer.add_picture(unit, video)
-            if writer.video is not before and (init := writer.init_segment()) is not None:
-                audio = self._intake.audio
-                self._broadcast.begin(live_init(self.number, init, video, audio))
+            if writer.video is not before or writer.audio is not heard:
+                self._show_header()
             if steps:
                 self._steps += steps
                 self._broadcast.anchored(self._clock.anchor()[0])
             self._broadcast.add(unit)
+
+    def _show_header(self) -> None:
+        if self._writer.video is not None:
+            self._broadcast.begin(live_init(self.number, self._writer.video, self._writer.audio))

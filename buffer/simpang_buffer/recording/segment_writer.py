@@ -5,7 +5,8 @@ frame begins a new one, unless key frames follow each other so closely (all-intr
 tiny.
 - A chunk begins with the first key frame once the one before it is 4 s long, and with every segment.
 - A segment begins with the first key frame once the one before it is `segment_s` long, or whose codec
-  parameters differ.
+  parameters differ. Where no key frame comes it ends all the same, at ten minutes, 512 MB or 3,600 fragments:
+  the next one then goes on without a key frame, which its first seal says, and with a chunk of its own.
 
 Cuts depend on the stream alone, so what a chunk holds depends on nothing that is ever asked for.
 """
@@ -14,10 +15,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from simpang_buffer.media.fmp4 import AUDIO_TRACK, VIDEO_TRACK, Sample, TrackRun, fragment, init_segment
+from simpang_buffer.media.fmp4 import (
+    AUDIO_TRACK,
+    METADATA_TRACK,
+    VIDEO_TRACK,
+    Sample,
+    TrackRun,
+    fragment,
+    init_segment,
+)
 from simpang_buffer.media.seal import first_digest, seal_box
 from simpang_buffer.model import (
     VIDEO_TIMESCALE,
@@ -27,6 +36,7 @@ from simpang_buffer.model import (
     Fragment,
     FragmentFlags,
     GapReason,
+    MetadataFormat,
     RunHeader,
     StreamKey,
     VideoFormat,
@@ -42,9 +52,14 @@ _SHORT_TICKS = VIDEO_TIMESCALE // 2
 _MAX_FRAGMENT_BYTES = 4 << 20
 _MAX_FRAGMENT_PICTURES = 1000
 _MAX_SOUND_BYTES = 1 << 20
-# Some cameras send one key frame and never another (8.9). The table of a file is bounded, so past this many
-# fragments (half a day) the file ends and the next begins with a key frame, whenever it comes.
-_MAX_FILE_FRAGMENTS = 43_200
+# A camera may flood us beside its pictures: what a fragment does not hold is dropped, and never a picture.
+_MAX_DOCUMENTS = 200
+_MAX_DOCUMENTS_BYTES = 512 << 10
+# Some cameras send one key frame and never another (8.9). Past any of these the file ends without one: after
+# a crash an open file is read to its end, which must not take longer than seconds, and its table is bounded.
+_MAX_FILE_TICKS = 600 * VIDEO_TIMESCALE
+_MAX_FILE_BYTES = 512 << 20
+_MAX_FILE_FRAGMENTS = 3_600
 # A file costs several syncs, so a camera whose parameters change with every key frame (8.10) would make the
 # disk too slow for all others. After so many files in a row that were short, one lasts a second at least,
 # whatever changes meanwhile: the parameters are in the stream too.
@@ -103,6 +118,9 @@ class SegmentWriter:
     anchor: asked once, when the first fragment is whole (about a second into the run), for the UTC of decode
     time 0 and where it is from; by then most cameras have sent a sender report. wall_us: UTC of a decode
     time, where the camera's clock is known to drift; by the anchor alone if not given.
+
+    video, audio: what is written now, None where there is none. key_interval: ticks between the last two key
+    frames; since_key: from the last one to the newest picture.
     """
 
     def __init__(
@@ -114,10 +132,12 @@ class SegmentWriter:
         *,
         segment_s: float,
         wall_us: Callable[[int], int] | None = None,
+        metadata: MetadataFormat | None = None,
     ) -> None:
         self._start = start
         self._media = media
-        self._audio = audio
+        self.audio = self._next_audio = audio
+        self._metadata = metadata
         self._ask_anchor = anchor
         self._wall_us = wall_us or self._by_anchor
         self._anchor: tuple[int, AnchorSource] | None = None
@@ -126,38 +146,58 @@ class SegmentWriter:
         self.video: VideoFormat | None = None
         self._pictures: list[AccessUnit] = []
         self._sound: list[AccessUnit] = []
+        self._documents: list[AccessUnit] = []
         self._bytes = 0
         self._sound_bytes = 0
+        self._documents_bytes = 0
+        # The document that waits for the one that ends it, and where the last one written ends.
+        self._waiting: AccessUnit | None = None
+        self._documents_end = 0
+        self.documents_dropped = 0
         self._flags = FragmentFlags.NONE
         self._sequence = 0
         self._segments = 0
         self._chunks = 0
         self._chunk_start = 0
         self._last_duration = _LONE_PICTURE_TICKS
+        self._last_key: int | None = None
+        self._newest = 0
+        self.key_interval = 0
         # By arrival, since stamps are the camera's to choose.
         self._file_began_us = 0
         self._short_files = 0
 
-    def init_segment(self) -> bytes | None:
-        """ftyp and moov of what is being written, once a key frame has come."""
-        return init_segment(self.video, self._audio) if self.video else None
+    @property
+    def since_key(self) -> int:
+        return 0 if self._last_key is None else self._newest - self._last_key
+
+    def expect_sound(self, audio: AudioFormat) -> None:
+        """Sound has become known, or is another: from the next file on, which the next key frame begins."""
+        self._next_audio = audio
+        if self._file is None and not self._sound:
+            self.audio = audio
 
     def add_picture(self, unit: AccessUnit, video: VideoFormat) -> list[Step]:
         """video: the codec parameters that hold for this picture; looked at only on key frames."""
+        self._newest = unit.dts
+        if unit.key:
+            if self._last_key is not None:
+                self.key_interval = unit.dts - self._last_key
+            self._last_key = unit.dts
         if not self._pictures:
             if not unit.key:
                 return []
             return self._begin(unit, video)
         steps: list[Step] = []
-        if unit.key and ((video != self.video and self._may_change(unit)) or self._segment_is_over(unit.dts)):
+        if unit.key and (self._is_changed(unit, video) or self._segment_is_over(unit.dts)):
             steps += self._cut(unit.dts)
             steps += self._finish_file()
             return steps + self._begin(unit, video)
         if self._fragment_is_over(unit):
             steps += self._cut(unit.dts)
-            if self._file and self._file.fragments >= _MAX_FILE_FRAGMENTS:
+            if self._file and self._file.is_full(unit.dts):
                 steps += self._finish_file()
-                return steps + self._begin(unit, video) if unit.key else steps
+                return steps + self._begin(unit, video)
             self._flags = self._flags_of(unit)
         self._pictures.append(unit)
         self._bytes += len(unit.data)
@@ -165,15 +205,30 @@ class SegmentWriter:
 
     def add_sound(self, unit: AccessUnit) -> None:
         """Sound before the first picture, out of order, or in a flood without pictures, is dropped."""
-        if self._audio is None or not self._pictures or self._sound_bytes > _MAX_SOUND_BYTES:
+        if self.audio is None or not self._pictures or self._sound_bytes > _MAX_SOUND_BYTES:
             return
+        if self.audio != self._next_audio:
+            return  # of the format that the next file has
         if self._sound:
             if unit.dts <= self._sound[-1].dts:
                 return
-        elif unit.dts * VIDEO_TIMESCALE < self._pictures[0].dts * self._audio.timescale:
+        elif unit.dts * VIDEO_TIMESCALE < self._pictures[0].dts * self.audio.timescale:
             return
         self._sound.append(unit)
         self._sound_bytes += len(unit.data)
+
+    def add_document(self, unit: AccessUnit) -> None:
+        """Metadata, later than all before it. Before the first picture, or in a flood, it is dropped."""
+        if self._metadata is None or not self._pictures:
+            return
+        size_bytes = self._documents_bytes + len(unit.data)
+        if len(self._documents) >= _MAX_DOCUMENTS or size_bytes > _MAX_DOCUMENTS_BYTES:
+            self.documents_dropped += 1
+            return
+        if unit.dts < self._documents_end:
+            unit = replace(unit, dts=self._documents_end)
+        self._documents.append(unit)
+        self._documents_bytes = size_bytes
 
     def finish(self) -> list[Step]:
         """The end of the run: what is left becomes the last fragment, and its file is closed."""
@@ -183,17 +238,22 @@ class SegmentWriter:
         return steps + self._finish_file()
 
     def _begin(self, unit: AccessUnit, video: VideoFormat) -> list[Step]:
-        self.video = video
+        if unit.key:
+            self.video = video
+        if self.audio != self._next_audio:
+            self.audio, self._sound, self._sound_bytes = self._next_audio, [], 0
         short = unit.arrival_us - self._file_began_us < _SHORT_FILE_US
         self._short_files = self._short_files + 1 if short else 0
         self._file_began_us = unit.arrival_us
-        self._flags = FragmentFlags.KEY | FragmentFlags.CHUNK
+        self._flags = FragmentFlags.CHUNK | (FragmentFlags.KEY if unit.key else FragmentFlags.NONE)
         self._chunk_start = unit.dts
         self._pictures.append(unit)
         self._bytes = len(unit.data)
         return []
 
-    def _may_change(self, unit: AccessUnit) -> bool:
+    def _is_changed(self, unit: AccessUnit, video: VideoFormat) -> bool:
+        if video == self.video and self.audio == self._next_audio:
+            return False
         lasted_us = unit.arrival_us - self._file_began_us
         return self._short_files < _MANY_SHORT_FILES or lasted_us >= _SHORTEST_FILE_US
 
@@ -230,6 +290,8 @@ class SegmentWriter:
         sound = self._take_sound(last=last)
         if sound:
             runs.append(sound)
+        if self._documents and (documents := self._take_documents(next_dts, last=last)):
+            runs.append(documents)
         if self._file is None:
             self._file = self._open_segment(pictures[0].dts)
             steps.append(OpenFile(self._file.file))
@@ -255,6 +317,23 @@ class SegmentWriter:
         self._sound_bytes = sum(len(unit.data) for unit in self._sound)
         return TrackRun(AUDIO_TRACK, taken[0].dts, _samples(taken, durations))
 
+    def _take_documents(self, end: int, *, last: bool) -> TrackRun | None:
+        """A document holds until the next one. The newest waits for that, but for one fragment only: a camera
+        that sees nothing may be silent for hours.
+        """
+        units = self._documents
+        taken, kept = units, units[:0]
+        if not last and units[-1] is not self._waiting:
+            taken, kept = units[:-1], units[-1:]
+        self._documents, self._documents_bytes = kept, sum(len(unit.data) for unit in kept)
+        self._waiting = kept[0] if kept else None
+        if not taken:
+            return None
+        self._documents_end = kept[0].dts if kept else max(end, taken[-1].dts + 1)
+        ends = [*(unit.dts for unit in taken[1:]), self._documents_end]
+        durations = [after - unit.dts for unit, after in zip(taken, ends, strict=True)]
+        return TrackRun(METADATA_TRACK, taken[0].dts, _samples(taken, durations))
+
     def _open_segment(self, first_decode_time: int) -> _OpenSegment:
         if self._anchor is None:
             self._anchor = self._ask_anchor()
@@ -275,7 +354,7 @@ class SegmentWriter:
             first_chunk=self._chunks,
         )
         self._segments += 1
-        head = SegmentHead(header, self.video, init_segment(self.video, self._audio))
+        head = SegmentHead(header, self.video, init_segment(self.video, self.audio, self._metadata))
         return _OpenSegment(SegmentFile(self._media, head), first_decode_time)
 
     def _by_anchor(self, decode_time: int) -> int:
@@ -299,6 +378,14 @@ class _OpenSegment:
         self.fragments = 0
         self._end = len(head)
         self._digest = first_digest(head)
+
+    def is_full(self, dts: int) -> bool:
+        """Whether it has to end before a picture of that decode time, be it a key frame or not."""
+        return (
+            dts - self.first_decode_time >= _MAX_FILE_TICKS
+            or self._end >= _MAX_FILE_BYTES
+            or self.fragments >= _MAX_FILE_FRAGMENTS
+        )
 
     def append(
         self,

@@ -35,6 +35,7 @@ def spec_fields(spec: StreamSpec) -> dict[str, Any]:
         "allow_basic": source.allow_basic,
         "transport": source.transport,
         "audio": source.audio,
+        "metadata": source.metadata,
         "pin": source.trust.pin,
         "ca": source.trust.ca,
         "old_tls": source.trust.old,
@@ -54,6 +55,7 @@ def stream_spec(key: StreamKey, fields: Mapping[str, Any]) -> StreamSpec:
             allow_basic=fields["allow_basic"],
             transport=fields["transport"],
             audio=fields["audio"],
+            metadata=fields["metadata"],
             trust=Trust(fields["pin"], fields["ca"], fields["old_tls"]),
         )
         return StreamSpec(key, source, fields["camera_offset_us"])

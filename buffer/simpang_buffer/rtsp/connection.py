@@ -54,7 +54,8 @@ class Source:
 
     url: rtsp:// or rtsps://, without credentials, as requests name it. host: the pinned IP address, the only
     one ever connected to, whatever the URL or the camera says. allow_basic: the installer accepts that the
-    password crosses the network readably. audio: record it too. trust: whose certificate is believed.
+    password crosses the network readably. audio, metadata: record it too. trust: whose certificate is
+    believed.
     """
 
     url: str
@@ -64,6 +65,7 @@ class Source:
     allow_basic: bool = False
     transport: Literal["tcp", "udp"] = "tcp"
     audio: bool = False
+    metadata: bool = False
     trust: Trust = dataclass_field(default_factory=Trust)
 
     @property

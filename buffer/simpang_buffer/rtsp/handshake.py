@@ -26,7 +26,9 @@ from simpang_buffer.rtsp.sdp import Sdp, Track, parse_sdp
 from simpang_buffer.rtsp.transport import Transport, parse_transport, tcp_transport, udp_transport
 from simpang_buffer.rtsp.udp import PortPair
 
-VIDEO_ENCODINGS = frozenset({"H264", "H265"})
+# In the order of preference: MJPEG costs ten times the space, so it is for cameras that offer nothing else.
+VIDEO_ENCODINGS = (frozenset({"H264", "H265"}), frozenset({"JPEG"}))
+METADATA_ENCODINGS = frozenset({"VND.ONVIF.METADATA", "VND.ONVIF.METADATA.GZIP"})
 AUDIO_ENCODINGS = frozenset({"MPEG4-GENERIC", "PCMA", "PCMU"})
 # RFC 2326 section 12.37: what holds where the camera names none.
 _DEFAULT_TIMEOUT_S = 60
@@ -50,7 +52,7 @@ class Agreement:
     """What the handshake has come to.
 
     urls: forms of the whole presentation's URL to try; url: the one that works. channels: RTP and RTCP
-    channel of each track; over UDP ports instead.
+    channel of each track; over UDP ports instead. offered: all tracks that the camera describes.
     """
 
     urls: tuple[str, ...] = ()
@@ -58,6 +60,7 @@ class Agreement:
     session_id: str = ""
     timeout_s: int = _DEFAULT_TIMEOUT_S
     methods: frozenset[str] = frozenset()
+    offered: tuple[Track, ...] = ()
     tracks: list[SetUpTrack] = field(default_factory=list)
     channels: list[tuple[int, int]] = field(default_factory=list)
     ports: list[PortPair] = field(default_factory=list)
@@ -78,6 +81,7 @@ async def describe(connection: Connection, source: Source, agreement: Agreement)
         connection, "DESCRIBE", [source.url], [("Accept", "application/sdp")]
     )
     sdp = parse_sdp(response.body)
+    agreement.offered = sdp.tracks
     if sdp.repaired:
         connection.counts["repaired_descriptions"] += 1
     if sdp.dropped:
@@ -91,17 +95,21 @@ async def describe(connection: Connection, source: Source, agreement: Agreement)
     return sdp, base
 
 
-def choose_tracks(sdp: Sdp, audio: bool) -> list[Track]:
-    """The first video track that we can record and, if wanted, the first such audio track; video first.
+def choose_tracks(sdp: Sdp, audio: bool, metadata: bool = False) -> list[Track]:
+    """The first video track that we can record and, if wanted, the first such audio track and the first with
+    ONVIF metadata; video first.
 
     Raises Unsupported without such video, naming what there is.
     """
-    video = next((t for t in sdp.tracks if t.kind == "video" and t.encoding in VIDEO_ENCODINGS), None)
+    videos = [t for t in sdp.tracks if t.kind == "video"]
+    video = next((t for encodings in VIDEO_ENCODINGS for t in videos if t.encoding in encodings), None)
     if video is None:
         there = [t.encoding for t in sdp.tracks if t.kind == "video"] or [*sdp.dropped] or ["no video"]
-        raise Unsupported(f"the camera offers {', '.join(there[:4])}; H264 or H265 can be recorded")
+        raise Unsupported(f"the camera offers {', '.join(there[:4])}; H264, H265 or JPEG can be recorded")
     heard = next((t for t in sdp.tracks if t.kind == "audio" and t.encoding in AUDIO_ENCODINGS), None)
-    return [video, heard] if audio and heard is not None else [video]
+    told = next((t for t in sdp.tracks if t.encoding in METADATA_ENCODINGS), None)
+    chosen = (video, heard if audio else None, told if metadata else None)
+    return [track for track in chosen if track is not None]
 
 
 async def set_up(
@@ -113,14 +121,16 @@ async def set_up(
     *,
     udp: bool,
 ) -> None:
-    """SETUP the tracks. The video must succeed; refused audio is left out and counted. Raises StreamError."""
+    """SETUP the tracks. The video must succeed; what is refused beside it is left out and counted. Raises
+    StreamError.
+    """
     for track in tracks:
         try:
             await _set_up_one(connection, source, agreement, track, base, udp=udp)
         except (Unsupported, Malformed, RefusedByPolicy):
             if track.kind == "video":
                 raise
-            connection.counts["audio_refused"] += 1
+            connection.counts[f"{'audio' if track.kind == 'audio' else 'metadata'}_refused"] += 1
     connection.reader.channels = frozenset(channel for pair in agreement.channels for channel in pair)
 
 

@@ -20,6 +20,8 @@ _KINDS: Mapping[str, Kind] = {"video": "video", "audio": "audio", "application":
 # A panoramic camera with metadata, audio and a back channel for each lens has about 20.
 _MAX_TRACKS = 32
 _MAX_LINES = 4096
+# JPEG has 16 bits for each side; no camera's picture is a quarter of that.
+_MAX_SIDE = 16_384
 # Static payload types (RFC 3551 tables 4 and 5) that cameras send: encoding, clock rate, channels.
 _STATIC = {
     0: ("PCMU", 8000, 1),
@@ -44,7 +46,7 @@ class Track:
     """One `m=` section, with the one payload type that we follow.
 
     encoding: upper-case ("H264", "H265", "MPEG4-GENERIC", "PCMA"). fmtp: names lower-case. control: as the
-    camera wrote it, "" if it wrote none.
+    camera wrote it, "" if it wrote none. dimensions: width and height, where the camera states them.
     """
 
     kind: Kind
@@ -54,6 +56,7 @@ class Track:
     channels: int = 1
     fmtp: Mapping[str, str] = field(default_factory=dict)
     control: str = ""
+    dimensions: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,7 @@ def _track(section: Sequence[str]) -> Track | str:
         channels=max(1, channels),
         fmtp=_fmtp(section, chosen),
         control=_attribute(section, "control"),
+        dimensions=_dimensions(section),
     )
 
 
@@ -161,6 +165,14 @@ def _attribute(section: Sequence[str], name: str) -> str:
     prefix = f"a={name}:"
     found = (line[len(prefix) :].strip() for line in section if line[: len(prefix)].lower() == prefix)
     return next(found, "")
+
+
+def _dimensions(section: Sequence[str]) -> tuple[int, int] | None:
+    """`a=x-dimensions:2560,1440` (GStreamer), `a=framesize:26 2560-1440` (3GPP TS 26.234 section 5.3.3.1)."""
+    texts = (_attribute(section, "x-dimensions"), _attribute(section, "framesize").partition(" ")[2])
+    found = (re.fullmatch(r"\s*(\d{1,5})\s*[,-]\s*(\d{1,5})\s*", text) for text in texts)
+    sizes = ((int(match[1]), int(match[2])) for match in found if match is not None)
+    return next((size for size in sizes if min(size) > 0 and max(size) <= _MAX_SIDE), None)
 
 
 def _rtpmaps(section: Sequence[str]) -> dict[int, tuple[str, int, int]]:

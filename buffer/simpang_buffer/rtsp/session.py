@@ -86,7 +86,8 @@ class TrackReport(NamedTuple):
 
 
 class Session:
-    """See open_session(). tracks: video first. counts: what was odd and repaired or dropped, by name.
+    """See open_session(). tracks: video first. offered: all that the camera describes. counts: what was odd
+    and repaired or dropped, by name.
 
     drained: whether the last read left nothing behind; if not, another read finds more at once.
     """
@@ -99,6 +100,7 @@ class Session:
         now: Callable[[], float],
     ) -> None:
         self.tracks: tuple[SetUpTrack, ...] = tuple(agreement.tracks)
+        self.offered = agreement.offered
         self.counts: Counter[str] = connection.counts
         self.drained = True
         self._connection = connection
@@ -109,7 +111,8 @@ class Session:
         self._last_media_s = now()
         self._heard = False
         self._receptions = [
-            Reception(t.index, t.track.payload_type, t.ssrc, self.counts) for t in agreement.tracks
+            Reception(t.index, t.track.payload_type, t.ssrc, self.counts, in_order=not agreement.ports)
+            for t in agreement.tracks
         ]
         pairs = list(zip(agreement.channels, self._receptions, strict=False))
         self._media = {rtp: reception for (rtp, _), reception in pairs}
@@ -318,7 +321,7 @@ async def _play(opening: _Opening, source: Source, *, udp: bool) -> Session:
     )
     agreement = Agreement()
     sdp, base = await describe(connection, source, agreement)
-    tracks = choose_tracks(sdp, source.audio)
+    tracks = choose_tracks(sdp, source.audio, source.metadata)
     opening.stack.push_async_callback(_teardown, connection, agreement)
     await set_up(connection, source, agreement, tracks, base, udp=udp)
     await play(connection, agreement)
