@@ -29,6 +29,8 @@ from simpang.web.roles import Role
 from simpang.web.sessions import Sessions
 from simpang.words import Words
 from simpang_buffer.index.index import Index, open_index
+from simpang_buffer.index.keeper import IndexKeeper
+from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.media.fmp4 import init_segment
 from simpang_buffer.model import (
     VIDEO_TIMESCALE,
@@ -73,6 +75,9 @@ class FedPool:
 
     def tail(self, key: StreamKey) -> Tail | None:
         return self.tails.get(key)
+
+    def open_files(self) -> list[Tail]:
+        return list(self.tails.values())
 
     @contextlib.asynccontextmanager
     async def live(self, key: StreamKey) -> AsyncIterator[LiveFeed]:
@@ -183,6 +188,13 @@ async def open_site(data: Path, *, head_s: float = 10.0, **config: Any) -> Async
             data=data,
             index=index,
             state=cast(Any, None),  # nothing in the web part reads it
+            keeper=IndexKeeper(
+                index,
+                "digulis",
+                folders=lambda: [MediaFiles(index.media)],
+                due=None,
+                now_us=now_us,
+            ),
             pool=cast(Any, pool),
             roster=cast(Any, roster),
             jobs=cast(Any, jobs),

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from simpang import data_folder
-from simpang.assembly import Assembly, Opened, assemble
+from simpang.assembly import Assembly, Opened, assemble, now_us
 from simpang.config.boot import Boot, keep_last_good
 from simpang.config.faults import Fault
 from simpang.config.secrets import Secrets, secret_faults, secret_folders
@@ -26,8 +26,8 @@ from simpang.state.database import open_state
 from simpang.web.links import page_address, page_link
 from simpang.web.listeners import ListenFailed, Listening, listening, serve
 from simpang.web.roles import Role
-from simpang_buffer.index.adoption import adopt
-from simpang_buffer.index.index import Index, open_index
+from simpang_buffer.index.index import Index
+from simpang_buffer.index.opening import open_whole_index
 from simpang_buffer.model import GapReason
 
 __all__ = ["Gateway", "Surroundings", "previous_end", "run"]
@@ -68,18 +68,18 @@ async def _run(boot: Boot, around: Surroundings, stop: asyncio.Event) -> None:
     await asyncio.to_thread(data_folder.prepare, data)
     async with (
         hold_lock(data / "lock") as lock,
-        open_index(data / "index.db") as index,
+        open_whole_index(data / "index.db", data / "media", boot.config.site.id, now_us()) as (index, due),
         open_state(data / "state.db") as state,
         asyncio.TaskGroup() as group,
     ):
-        await _adopt(data / "media", index)
         boot_id = await asyncio.to_thread(Path("/proc/sys/kernel/random/boot_id").read_text)
         ended = await previous_end(index, boot_id.strip())
         secrets, faults = await asyncio.to_thread(_secrets, boot, around)
         key = await asyncio.to_thread(_gateway_key, data / "secrets")
-        opened = Opened(index, state, lock, secrets, faults, key, ended)
+        opened = Opened(index, due, state, lock, secrets, faults, key, ended)
         assembly = assemble(boot, opened, around.redaction)
         await asyncio.to_thread(_keep_last_good, boot)
+        await assembly.gateway.keeper.prepare()
 
         tasks = _start(assembly, notifier, group)
         async with _serving(assembly, group, tasks, around):
@@ -91,15 +91,6 @@ async def _run(boot: Boot, around: Surroundings, stop: asyncio.Event) -> None:
             task.cancel()
         await asyncio.wait(tasks)
         await index.set_meta("stopped", "clean")
-
-
-async def _adopt(media: Path, index: Index) -> None:
-    """Takes in what the last run left open, before anybody writes again."""
-    report = await adopt(media, index)
-    if report.adopted or report.removed:
-        logger.info("took in %d files, removed %d empty ones", len(report.adopted), len(report.removed))
-    for problem in report.problems:
-        logger.warning("%s could not be taken in: %s", problem.path, problem.words)
 
 
 async def previous_end(index: Index, boot_id: str) -> GapReason:
@@ -151,6 +142,7 @@ def _start(assembly: Assembly, notifier: Notifier, group: asyncio.TaskGroup) -> 
     gateway, keep = assembly.gateway, assembly.supervisor.keep_running
     parts = {
         "recorders": gateway.pool.run,
+        "index": gateway.keeper.run,
         "roster": gateway.roster.run,
         "retention": assembly.retention.run,
         "jobs": gateway.jobs.run,

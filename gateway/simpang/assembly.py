@@ -18,6 +18,7 @@ from simpang.config.secrets import Secrets
 from simpang.confinement_health import confinement_items
 from simpang.gateway import Gateway
 from simpang.health import Disk, Health, Knowledge, health
+from simpang.index_health import index_items
 from simpang.jobs.footage import Plan
 from simpang.jobs.gateway_key import GatewayKey
 from simpang.jobs.jobs import Jobs
@@ -33,6 +34,9 @@ from simpang.state.database import State
 from simpang.supervise import Supervisor
 from simpang.web.sessions import Sessions
 from simpang_buffer.index.index import Index
+from simpang_buffer.index.keeper import IndexKeeper
+from simpang_buffer.index.media_files import MediaFiles
+from simpang_buffer.index.recovery import Due
 from simpang_buffer.index.retention import Limits, Retention
 from simpang_buffer.model import GapReason
 from simpang_buffer.recording.pool import RecorderPool
@@ -46,9 +50,11 @@ CAMERAS_PER_PROCESS = 16
 
 @dataclass(frozen=True)
 class Opened:
-    """What assemble needs open. lock: inherited by the recorders. previous_end: why recording stopped."""
+    """What assemble needs open. index_due: the rebuild of the index that is due. lock: inherited by the
+    recorders. previous_end: why recording stopped."""
 
     index: Index
+    index_due: Due | None
     state: State
     lock: int
     secrets: Secrets
@@ -108,6 +114,17 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         now_us=now_us,
     )
 
+    keeper = IndexKeeper(
+        index,
+        config.site.id,
+        folders=lambda: [MediaFiles(data / "media")],
+        due=opened.index_due,
+        now_us=now_us,
+        own=lambda: {*(camera.id for camera in config.camera), *(camera.id for camera in roster.cameras())},
+        is_free=pool.is_free,
+        open_runs=lambda: [(tail.header, tail.width, tail.height) for tail in pool.open_files()],
+    )
+
     def circumstances(job: Job, plan: Plan) -> Circumstances:
         return _circumstances(config.site.id, opened.key, roster.camera(job.request.camera))
 
@@ -139,7 +156,10 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
             secret_faults=opened.secret_faults,
             troubles=supervisor.troubles(),
             started_us=started_us,
-            more=[*confinement_items(pool.confinements())],
+            more=[
+                *confinement_items(pool.confinements()),
+                *index_items(keeper.condition(), str(index.db.path), at_us),
+            ],
         )
         return health(known, at_us)
 
@@ -147,6 +167,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         config=config,
         data=data,
         index=index,
+        keeper=keeper,
         state=opened.state,
         pool=pool,
         roster=roster,

@@ -15,6 +15,7 @@ from simpang.roster.view import Camera, gap_reason
 from simpang.state.database import State
 from simpang.web.sessions import Sessions
 from simpang_buffer.index.index import Index
+from simpang_buffer.index.keeper import IndexKeeper
 from simpang_buffer.model import GapReason
 from simpang_buffer.recording.pool import RecorderPool
 
@@ -30,6 +31,7 @@ class Gateway:
     data: Path
     index: Index
     state: State
+    keeper: IndexKeeper
     pool: RecorderPool
     roster: Roster
     jobs: Jobs

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from pydantic import BaseModel
 
-from simpang.web import cameras, footage, jobs, live, metrics, openapi, page, schemas, site, snapshot
+from simpang.web import cameras, footage, index, jobs, live, metrics, openapi, page, schemas, site, snapshot
 from simpang.web.roles import Role
 
 
@@ -64,6 +64,12 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _CAMERA + "/snapshot.jpg", Role.TECHNICIAN, snapshot.get_snapshot,
           "The last key frame, or the one at `at`, as a still picture", "image/jpeg",
           query=("at?", "stream?"), problems=(*_CLIP, "busy", "unavailable")),
+    Route("GET", "/api/v1/index", Role.VIEWER, index.get_index, "How the index of the footage is",
+          schemas.IndexState),
+    Route("POST", "/api/v1/index/rebuild", Role.INSTALLER, index.post_rebuild,
+          "Rebuild it from the media files, while recording goes on", schemas.IndexState, 202),
+    Route("GET", "/api/v1/index/open-files", Role.INSTALLER, index.get_open_files,
+          "Media files that are being written", schemas.OpenFiles),
     Route("GET", "/api/v1/discovery", Role.VIEWER, cameras.get_discovery, "Devices seen on the network",
           schemas.Discovery),
     Route("GET", _STREAM + "/coverage", Role.VIEWER, footage.get_coverage, "What was recorded, and why not",

@@ -199,5 +199,34 @@ class Link(Answer):
     expires: Time
 
 
+class ForeignStream(Answer):
+    camera: str
+    stream: str
+    site: str = Field(description="the site that recorded it; its disk was moved here")
+    bytes: int
+    oldest: Time | None
+    newest: Time | None
+
+
+class IndexState(Answer):
+    state: Literal["ok", "adopting", "rebuilding", "failing"]
+    cause: str | None = Field(description="why it is rebuilt: missing, damaged, foreign or by-hand")
+    detail: str | None = Field(description="the fault in words")
+    since: Time | None
+    done: int = Field(description="media files that a rebuild has read")
+    total: int | None = Field(description="of so many; null until they are listed")
+    problems: int = Field(description="media files that could not be taken in; they are kept")
+    aside: str | None = Field(description="the name under which the old index is kept")
+    from_backup: bool = Field(description="whether it began with the rows of a backup")
+    backup: Time | None = Field(description="when it was last backed up")
+    backup_skipped: str | None = Field(description="why there is no newer backup")
+    foreign: list[ForeignStream] = Field(description="footage of other sites")
+
+
+class OpenFiles(Answer):
+    items: list[str] = Field(description="relative to their media folder")
+    next: str | None = None
+
+
 class Ready(Answer):
     not_recording: list[str]
