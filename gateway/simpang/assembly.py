@@ -78,7 +78,11 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
     config, data, index = boot.config, boot.data, opened.index
     supervisor = Supervisor()
     retention = Retention(
-        index, partial(_limits, config), now_us=now_us, clock_trusted=lambda: read_clock().trusted
+        index,
+        partial(_limits, config),
+        now_us=now_us,
+        clock_trusted=lambda: read_clock().trusted,
+        oldest_first=lambda size_bytes, keys: keeper.oldest_first(size_bytes, keys),
     )
     pool = RecorderPool(
         data / "media",

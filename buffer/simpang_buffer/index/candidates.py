@@ -88,6 +88,10 @@ class Candidates:
             self._ids[key] = id_
             self._folders.setdefault(key, set()).add(folder)
 
+    def forget(self) -> None:
+        """Everything is read anew at the next look: older rows may have come."""
+        self._read_at_us = None
+
     async def queues(self, rules: Callable[[StreamKey], Rule], folders: Collection[int]) -> list[Queue]:
         """Every queue of these folders, those that ran dry filled again."""
         found = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -90,6 +90,7 @@ class Deleted:
 class Retention:
     """limits: from the size of a file system, since one of them may be a share of it. spaces: of the folders
     that are there, by id. open_bytes: by folder, of files that no row counts yet. booted_us: see Candidates.
+    oldest_first: asked before so many bytes (of these streams) are evicted; whether older rows may have come.
 
     `run` forever, or `run_once` by hand. Raises StorageError, OSError: whoever supervises starts it anew.
     """
@@ -107,6 +108,7 @@ class Retention:
         open_bytes: Callable[[], Mapping[int, int]] = dict,
         booted_us: Callable[[], int | None] = lambda: None,
         has_room: Callable[[Path], bool] = has_room,
+        oldest_first: Callable[[int, Collection[StreamKey] | None], Awaitable[bool]] | None = None,
         reserve: Reserve | None = None,
         every_s: float = _EVERY_S,
     ) -> None:
@@ -121,6 +123,7 @@ class Retention:
         self._open_bytes = open_bytes
         self._candidates = Candidates(index, self._policy.margin_us, booted_us)
         self._has_room = has_room
+        self._oldest_first = oldest_first or _all_is_known
         self._reserve = reserve or Reserve(index.media.parent / "reserve")
         self._every_s = every_s
         self._asked = asyncio.Event()
@@ -151,6 +154,9 @@ class Retention:
         spaces = await asyncio.to_thread(self._spaces)
         usage = await self.usage()
         short = await self._shortages(spaces, usage)
+        for one in short:
+            if await self._oldest_first(one.bytes, one.quota.keys if one.quota else None):
+                self._candidates.forget()
         await self._candidates.look(self._now_us(), trusted)
         evicted, page = 0, FIRST_PAGE
         while True:
@@ -279,3 +285,7 @@ class Retention:
                 stuck[path].strerror,
             )
         self._stuck = set(stuck)
+
+
+async def _all_is_known(size_bytes: int, keys: Collection[StreamKey] | None) -> bool:
+    return False
