@@ -9,7 +9,7 @@ PIP_QUIET := --quiet --disable-pip-version-check --no-input
 SYSTEM := python3 python3-venv ca-certificates tzdata
 SYSTEM_TEST := $(SYSTEM) git ffmpeg python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-rtsp \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
-	gstreamer1.0-libav chromium fonts-dejavu-core iproute2 libatomic1
+	gstreamer1.0-libav glib-networking openssl chromium fonts-dejavu-core iproute2 libatomic1
 SYSTEM_LONG := $(SYSTEM_TEST) strace mmdebstrap nginx-light fuse3 xfsprogs btrfs-progs
 
 .PHONY: help setup setup-test setup-long run test test-long test-fresh lint bench lock clean

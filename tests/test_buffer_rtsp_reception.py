@@ -66,6 +66,25 @@ def test_report_counts_losses_and_cycles() -> None:
     assert (second.lost, second.fraction_lost, second.highest) == (2, 2 * 256 // 5, 65_544)
 
 
+def test_losses_on_tcp_are_counted_and_a_counter_that_starts_over_is_none() -> None:
+    """7.12: Eufy loses packets and starts its counter over though on TCP."""
+    counts: Counter[str] = Counter()
+    track = Reception(0, 96, None, counts)
+    for sequence in (1, 2, 5, 6):
+        track.admit(rtp(sequence))
+        track.settle()
+    track.block(0)
+    for sequence in (40_000, 40_001, 3, 4):
+        track.admit(rtp(sequence))
+        track.settle()
+
+    block = track.block(1)
+
+    assert counts == {"lost_packets": 2, "sequence_restarts": 2}
+    assert block is not None
+    assert (block.lost, block.fraction_lost) == (0, 0)
+
+
 def test_report_names_the_last_sender_report() -> None:
     track = reception(7)
     track.admit(rtp(1))

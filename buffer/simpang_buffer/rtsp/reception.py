@@ -11,6 +11,10 @@ _RTP = struct.Struct(">BBH4xI")
 _SHORTEST = 12
 # The followed source has fallen silent, where one that had ended goes on alone.
 _MOST_STRANGE = 100
+# Sequence numbers a little behind are late; farther off in either direction the counter has started over.
+# What one read brings is far less.
+_LATE = 256
+_STARTS_OVER = 8192
 # A camera that makes up a new source for each packet must not fill the memory.
 _MOST_ENDED = 64
 
@@ -21,15 +25,25 @@ class Reception:
     ssrc_hint: from the Transport field, a hint only. A new source is followed at once (Uniview changes it at
     each group of pictures). If the one before it comes back, two streams are mixed on this track (live555
     before 2017 leaks a dead session's packets): then the one of the hint is kept, else the newer.
+    in_order: the packets come over TCP, so that those that are missing are lost (Eufy), and counted.
     """
 
     __slots__ = (
-        "_base", "_counts", "_ended", "_expected_before", "_highest", "_hint", "_last", "_received",
-        "_received_before", "_report", "_report_at_s", "_ssrc", "_strange", "_strange_since", "index",
-        "payload_type",
+        "_base", "_counts", "_ended", "_expected_before", "_highest", "_hint", "_in_order", "_last",
+        "_received", "_received_before", "_report", "_report_at_s", "_ssrc", "_strange",
+        "_strange_since", "index", "payload_type",
     )  # fmt: skip
 
-    def __init__(self, index: int, payload_type: int, ssrc_hint: int | None, counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        index: int,
+        payload_type: int,
+        ssrc_hint: int | None,
+        counts: Counter[str],
+        *,
+        in_order: bool = True,
+    ) -> None:
+        self._in_order = in_order
         self.index = index
         self.payload_type = payload_type
         self._hint = ssrc_hint
@@ -70,8 +84,13 @@ class Reception:
     def settle(self) -> None:
         """Bring the highest sequence number up to date; called once per read, which is well below a cycle."""
         step = (self._last - self._highest) & 0xFFFF
-        if step < 0x8000:
+        if step < _STARTS_OVER:
             self._highest += step
+        elif step < 0x10000 - _LATE:
+            self._counts["sequence_restarts"] += 1
+            self._base = self._highest = self._last
+            self._received = 1
+            self._expected_before = self._received_before = 0
 
     def heard(self, report: SenderReport, now_s: float) -> bool:
         """Whether a sender report is this track's; before the first packet the hint decides."""
@@ -90,6 +109,8 @@ class Reception:
         expected_now = expected - self._expected_before
         lost_now = expected_now - (self._received - self._received_before)
         self._expected_before, self._received_before = expected, self._received
+        if self._in_order and lost_now > 0:
+            self._counts["lost_packets"] += lost_now
         fraction = lost_now * 256 // expected_now if expected_now > 0 and lost_now > 0 else 0
         since = int((now_s - self._report_at_s) * 65_536) if self._report else 0
         return ReportBlock(

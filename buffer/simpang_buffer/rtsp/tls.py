@@ -177,6 +177,8 @@ async def encrypt(sock: socket.socket, trust: Trust, host: str) -> TlsLink:
     link = TlsLink(sock, tls_context(trust), host)
     try:
         await link.handshake()
+    except Unreachable as error:
+        raise Unreachable(error.detail + _hint(trust)) from None
     except ssl.SSLCertVerificationError as error:
         raise RefusedByPolicy(
             f"the CA file does not vouch for the camera's certificate ({error.verify_message}): correct the "
@@ -191,6 +193,8 @@ def tls_context(trust: Trust) -> ssl.SSLContext:
     """Made from text alone: a recorder process opens no file. Raises Unsupported for a CA that is none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("DEFAULT:!kRSA:!aNULL:!eNULL")
     context.verify_flags |= _NO_CHECK_TIME
     if trust.ca is None or trust.pin is not None:
         # The certificate is known by its SHA-256, see the module; nobody else could vouch for it.
@@ -216,8 +220,11 @@ def handshake_error(error: ssl.SSLError, trust: Trust) -> StreamError:
     said = words_of(error)
     if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"):
         return Malformed(f"the camera does not speak TLS at this port ({said}); is it an rtsp:// address?")
-    too_old = "" if trust.old else "; if the camera is old, set old_tls = true for it"
-    return Unsupported(f"the camera and the gateway share no way to encrypt ({said}){too_old}")
+    return Unsupported(f"the camera and the gateway share no way to encrypt ({said}){_hint(trust)}")
+
+
+def _hint(trust: Trust) -> str:
+    return "" if trust.old else "; if the camera is old, set old_tls = true for it"
 
 
 def words_of(error: ssl.SSLError) -> str:
