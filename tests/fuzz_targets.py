@@ -20,6 +20,7 @@ from simpang_buffer.media.seal import BadBox, parse_run_box, run_box
 from simpang_buffer.media.sps import parse_h264_sps, parse_h265_sps
 from simpang_buffer.model import StreamKey
 from simpang_buffer.recording.intake import Intake
+from simpang_buffer.recording.places import only
 from simpang_buffer.recording.run import Run
 from simpang_buffer.recording.segment_writer import RunStart
 from simpang_buffer.rtsp.auth import parse_challenges
@@ -188,7 +189,7 @@ def _recording(encoding: Encoding, scratch: Path) -> Callable[[bytes], object]:
 
     def run(data: bytes) -> object:
         intake = Intake(tracks)
-        recording = Run(start, intake, Quiet(), media=scratch, segment_s=10)  # type: ignore[arg-type]  # a viewer's side of its own
+        recording = Run(start, intake, Quiet(), places=only(scratch), segment_s=10)  # type: ignore[arg-type]  # a viewer's side of its own
         now_us = 1_700_000_000_000_000
         steps: list[str] = []
         pictures = 0

@@ -26,6 +26,7 @@ from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.rebuild import Rebuild
 from simpang_buffer.index.retention import Limits, Retention
 from simpang_buffer.model import FIRST_FOLDER, AnchorSource, StreamKey
+from simpang_buffer.recording.places import only
 from simpang_buffer.recording.segment_writer import RunStart, SegmentWriter
 from simpang_buffer.recording.sync import Disk, FileClosed, FileOpened, Report
 
@@ -187,7 +188,7 @@ def _wish(camera: str) -> HoldWish:
 
 def _writer(key: StreamKey, media: Path, run: int) -> SegmentWriter:
     start = RunStart("site", key, run, None, None)
-    return SegmentWriter(start, media, None, lambda: (START_US, AnchorSource.RTCP), segment_s=2)
+    return SegmentWriter(start, only(media), None, lambda: (START_US, AnchorSource.RTCP), segment_s=2)
 
 
 def _settled(disk: Disk) -> None:

@@ -24,6 +24,7 @@ from simpang_buffer.model import (
 from simpang_buffer.recording.file_calls import FileCalls
 from simpang_buffer.recording.file_systems import FileSystems
 from simpang_buffer.recording.group_sync import GroupSync
+from simpang_buffer.recording.places import only
 from simpang_buffer.recording.segment_file import SegmentFile
 from simpang_buffer.recording.segment_writer import (
     AppendFragment,
@@ -46,7 +47,7 @@ def anchor() -> tuple[int, AnchorSource]:
 def writer(
     media: Path, *, audio: AudioFormat | None = None, segment_s: float = 60.0, run: int = START.run
 ) -> SegmentWriter:
-    return SegmentWriter(replace(START, run=run), media, audio, anchor, segment_s=segment_s)
+    return SegmentWriter(replace(START, run=run), only(media), audio, anchor, segment_s=segment_s)
 
 
 def video_format(codec: VideoCodec, units: Sequence[Unit]) -> VideoFormat:

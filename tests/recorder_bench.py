@@ -13,8 +13,10 @@ from pathlib import Path
 from peer_gst import GstCamera
 from simpang_buffer.media.boxes import read_header
 from simpang_buffer.model import GapReason, RunHeader, StreamKey
+from simpang_buffer.recording.disks import Disks
 from simpang_buffer.recording.outbox import Outbox
 from simpang_buffer.recording.pins import Pins
+from simpang_buffer.recording.places import only
 from simpang_buffer.recording.protocol import Message, receive
 from simpang_buffer.recording.recorder import Recorder, Surroundings
 from simpang_buffer.recording.reports import Reporter
@@ -48,7 +50,7 @@ class Bench:
         return sum(message.kind == kind for message in self.said)
 
     def runs(self) -> list[RunHeader]:
-        files = sorted(self.around.media.rglob("*.mp4"))
+        files = sorted(self.around.places.now().path.rglob("*.mp4"))
         headers = []
         for path in files:
             with path.open("rb") as file:
@@ -57,7 +59,7 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench(media: Path) -> AsyncIterator[Bench]:
+async def bench(media: Path, *, segment_s: float = 60.0) -> AsyncIterator[Bench]:
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
     reader, unused = await asyncio.open_connection(sock=ours)
@@ -68,12 +70,12 @@ async def bench(media: Path) -> AsyncIterator[Bench]:
     def report(reports: Sequence[Report]) -> None:
         loop.call_soon_threadsafe(reporter.take, reports)
 
-    disk = Disk(report, flush_s=0.2)
+    disk = Disks({media: Disk(report, flush_s=0.2)})
     made: list[Bench] = []
     around = Surroundings(
         site="site",
-        media=media,
-        segment_s=60.0,
+        places=only(media),
+        segment_s=segment_s,
         tick=Tick(),
         disk=disk,
         reporter=reporter,

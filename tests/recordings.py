@@ -11,8 +11,17 @@ from media_samples import SoundTrack, Unit, VideoCodec, video
 from recorded_runs import finished, video_format
 from simpang_buffer.index.index import Index
 from simpang_buffer.media.audio_format import audio_format
-from simpang_buffer.model import AccessUnit, AnchorSource, AudioFormat, GapReason, Segment, StreamKey
+from simpang_buffer.model import (
+    FIRST_FOLDER,
+    AccessUnit,
+    AnchorSource,
+    AudioFormat,
+    GapReason,
+    Segment,
+    StreamKey,
+)
 from simpang_buffer.reading.tail import Tail
+from simpang_buffer.recording.places import Place, Places
 from simpang_buffer.recording.segment_file import SegmentFile
 from simpang_buffer.recording.segment_writer import (
     AppendFragment,
@@ -64,7 +73,7 @@ class Take:
         return audio_format(self.sound.encoding, self.sound.rate, self.sound.channels, fmtp)
 
 
-def record(media: Path, take: Take, *, close: bool = True) -> Recording:
+def record(media: Path, take: Take, *, close: bool = True, folder: int = FIRST_FOLDER) -> Recording:
     """Writes the run's files with the product's writer. close=False: the last stays as while recording."""
     units = video(
         take.codec,
@@ -76,7 +85,7 @@ def record(media: Path, take: Take, *, close: bool = True) -> Recording:
     )
     writer = SegmentWriter(
         RunStart(take.site, take.key, take.run, take.previous_end, None),
-        media,
+        Places([Place(folder, media)]),
         take.audio,
         lambda: (take.start_us, AnchorSource.RTCP),
         segment_s=take.segment_s,
@@ -120,9 +129,9 @@ async def index_all(index: Index, recording: Recording) -> None:
         await index.add_segment(row)
 
 
-async def written(media: Path, take: Take, *, close: bool = True) -> Recording:
+async def written(media: Path, take: Take, *, close: bool = True, folder: int = FIRST_FOLDER) -> Recording:
     """`record`, which blocks, for a test in the loop."""
-    return await asyncio.to_thread(record, media, take, close=close)
+    return await asyncio.to_thread(record, media, take, close=close, folder=folder)
 
 
 async def recorded(index: Index, take: Take) -> Recording:

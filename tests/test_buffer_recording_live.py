@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simpang_buffer.model import StreamKey
+from simpang_buffer.model import FIRST_FOLDER, StreamKey
 from simpang_buffer.recording.live import (
     MAX_GROUP_BYTES,
     MAX_QUEUED_BYTES,
@@ -39,7 +39,7 @@ async def all_of(feed: LiveFeed) -> list[LiveItem]:
 
 
 async def test_a_second_viewer_begins_with_the_current_group() -> None:
-    view = StreamView(StreamKey("gate", "main"), Path("media"))
+    view = StreamView(StreamKey("gate", "main"), {FIRST_FOLDER: Path("media")})
     first = view.add_feed()
     view.live_init(INIT)
     frames = [frame(n) for n in range(25)]
@@ -99,7 +99,7 @@ async def test_new_headers_do_not_pile_up_for_a_stalled_viewer() -> None:
 
 
 async def test_a_loss_on_the_way_is_told_to_every_viewer() -> None:
-    view = StreamView(StreamKey("gate", "main"), Path("media"))
+    view = StreamView(StreamKey("gate", "main"), {FIRST_FOLDER: Path("media")})
     feeds = [view.add_feed(), view.add_feed()]
     view.live_init(INIT)
     view.live_frame(frame(0))

@@ -42,6 +42,7 @@ from simpang_buffer.model import (
 )
 from simpang_buffer.reading.tail import Tail
 from simpang_buffer.recording.live import LiveFeed, LiveFrame, LiveInit, LiveItem
+from simpang_buffer.recording.places import only
 from simpang_buffer.recording.pool import NotRecorded
 from simpang_buffer.recording.segment_writer import RunStart, SegmentWriter
 
@@ -263,7 +264,7 @@ async def record(
     format_ = video_format(codec, units)
     cutter = SegmentWriter(
         RunStart("digulis", key, run, previous_end, 0),
-        index.media,
+        only(index.media),
         None,
         lambda: (start_us, AnchorSource.RTCP),
         segment_s=600,

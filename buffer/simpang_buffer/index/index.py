@@ -17,6 +17,7 @@ from simpang_buffer.index.errors import HoldsFull
 from simpang_buffer.index.holds import held_bytes
 from simpang_buffer.index.insertion import insert_late, insert_run, insert_segments
 from simpang_buffer.index.integrity import integrity_faults
+from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.rows import (
     RUN_COLUMNS,
     SEGMENT_COLUMNS,
@@ -28,8 +29,9 @@ from simpang_buffer.index.rows import (
     run_of,
     segment_of,
 )
-from simpang_buffer.model import GapReason, RunHeader, Segment, StreamKey
+from simpang_buffer.model import FIRST_FOLDER, GapReason, RunHeader, Segment, StreamKey
 
+_NOWHERE = Path("/nonexistent")
 _SELECT_SEGMENTS = f"select {SEGMENT_COLUMNS} from segment s join format f on f.id = s.format_id"
 
 
@@ -51,6 +53,10 @@ class Index:
 
     def __init__(self, database: Database, media: Path) -> None:
         self.media = media
+        # Where each media folder is, and those that cannot be read now; kept by folders.py where there are
+        # more than the first.
+        self.places: dict[int, Path] = {FIRST_FOLDER: media}
+        self.absent: frozenset[int] = frozenset()
         # For the modules beside this one that keep tables of their own (holds, events).
         self.db = database
         # Of the file that was open then: another one counts its streams anew.
@@ -58,8 +64,12 @@ class Index:
         self._generation = database.generation
 
     def path_of(self, segment: Segment) -> Path:
-        """Where the segment's file lies, absolute as far as the media folder is."""
-        return self.media / segment.path
+        """Where the segment's file lies, absolute as far as the media folder is. A folder that nobody has
+        seen since the start has no place: the path is then of a file that is not there."""
+        return self.places.get(segment.folder, _NOWHERE) / segment.path
+
+    def files(self, folder: int = FIRST_FOLDER) -> MediaFiles:
+        return MediaFiles(self.places.get(folder, _NOWHERE), folder)
 
     # Streams and runs
 

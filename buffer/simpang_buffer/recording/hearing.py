@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from simpang_buffer.index import certificates
 from simpang_buffer.index.index import Index
-from simpang_buffer.model import StreamKey
+from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.recording import protocol
 from simpang_buffer.recording.contents import contents_of
 from simpang_buffer.recording.live import LiveInit
@@ -37,8 +37,9 @@ class Hearing:
     gap's reason and whether a file was left broken, after the rows of its files are committed. on_disk_full:
     called when the index finds no room. confined: called with what the process has taken from itself.
     sign_in: called with each step of a stream's sign-in, how often it was refused, and whether Basic had to
-    be used. holds: whether a stream is the process's own: it is believed of no other. silence_s: how long it
-    may say nothing.
+    be used. failed: called with the media folder in which a file could not be written, why, and the same in
+    words. left: called with a stream and its run of which files are to be adopted. holds: whether a stream is
+    the process's own: it is believed of no other. silence_s: how long it may say nothing.
     """
 
     def __init__(
@@ -51,9 +52,13 @@ class Hearing:
         confined: Callable[[Confinement], None],
         *,
         sign_in: Callable[[StreamKey, str, int, bool], None],
+        failed: Callable[[int, GapReason, str], None],
+        left: Callable[[StreamKey, int], None],
         holds: Callable[[StreamKey], bool],
         silence_s: float = SILENCE_S,
     ) -> None:
+        self._failed = failed
+        self._left = left
         self._sign_in = sign_in
         self._holds = holds
         self._silence_s = silence_s
@@ -120,11 +125,19 @@ class Hearing:
                 )
             case "opened":
                 header = protocol.run_header(key, fields)
-                view.opened(header, fields["width"], fields["height"], bytes(message.payload))
+                place = int(fields["folder"])
+                view.opened(header, fields["width"], fields["height"], bytes(message.payload), place)
+                return True
+            case "failed":
+                self._failed(int(fields["folder"]), GapReason(fields["reason"]), str(fields["detail"]))
+                if fields["broken"]:
+                    view.broke(fields["run"], fields["seq"])
                 return True
             case "fragment":
                 view.written(fields["run"], fields["seq"], protocol.fragment(fields["fragment"]))
             case "closed" | "idle":
+                if message.kind == "closed" and fields["segment"] is not None:
+                    self._index.places[fields["segment"]["folder"]]  # a KeyError: there is no such folder
                 return True
             case "init":
                 view.live_init(LiveInit(init=bytes(message.payload), **fields))
@@ -158,6 +171,9 @@ class Hearing:
         view, fields = self._views[key], message.fields
         if message.kind == "closed":
             view.settled(fields["run"], fields["seq"])
+        if message.kind in ("closed", "failed"):
+            for run in view.runs_left():
+                self._left(key, run)
         elif message.kind == "certificate":
             port, sha256 = int(fields["port"]), str(fields["sha256"])
             await certificates.pin(self._index, key.camera, port, sha256, time.time_ns() // 1000)

@@ -55,7 +55,8 @@ class RecorderPool:
     """previous_end: why the last runs in the index ended, for streams recorded before: restart, or power
     after a boot. on_disk_full: called when a write found no room; make some. Processes inherit
     inherit_fds; one that says nothing for silence_s is replaced. folders: the media folders that are there
-    now."""
+    now. further: where others than `media` are or may be. on_disk_failed: called with the folder in which a
+    file could not be written, why, and the same in words."""
 
     def __init__(
         self,
@@ -72,16 +73,25 @@ class RecorderPool:
         monotonic: Callable[[], float] = time.monotonic,
         silence_s: float = SILENCE_S,
         folders: Callable[[], Sequence[MediaFiles]] | None = None,
+        further: Sequence[Path] = (),
+        on_disk_failed: Callable[[int, GapReason, str], None] = lambda folder, reason, words: None,
     ) -> None:
         folders = folders or (lambda: [MediaFiles(media.absolute())])
         settings = WorkerSettings(
-            media.absolute(), site, segment_s, flush_s, inherit_fds, on_disk_full, folders, silence_s
+            site,
+            segment_s,
+            flush_s,
+            inherit_fds,
+            on_disk_full,
+            folders,
+            tuple(path.absolute() for path in (media, *further)),
+            on_disk_failed,
+            silence_s,
         )
         sign_ins = SignInLedger(monotonic=monotonic)
         self._views: dict[StreamKey, StreamView] = {}
         self._wanted: dict[StreamKey, StreamSpec] = {}
         self._ended: dict[StreamKey, GapReason] = {}
-        self._media = media.absolute()
         self._index = index
         self._adopter = Adopter(index, folders, lambda key, run: self._views[key].settled_below(run))
         self._previous_end = previous_end
@@ -116,7 +126,7 @@ class RecorderPool:
             self._ended[key] = _unwanted_because(self._views[key].status)
         for key, spec in wanted.items():
             if key not in self._views:
-                self._views[key] = StreamView(key, self._media)
+                self._views[key] = StreamView(key, self._index.places)
             previous_end = self._ended.pop(key, self._previous_end)
             self._worker_of(key).want(spec, previous_end)
         self._wanted = wanted

@@ -19,11 +19,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from simpang_buffer.model import GapReason, StreamKey
+from simpang_buffer.model import FIRST_FOLDER, GapReason, StreamKey
 from simpang_buffer.recording import protocol
+from simpang_buffer.recording.disks import Disks
 from simpang_buffer.recording.file_systems import FileSystems
 from simpang_buffer.recording.outbox import Outbox
 from simpang_buffer.recording.pins import Pins
+from simpang_buffer.recording.places import Place, Places, place_from
 from simpang_buffer.recording.protocol import Message, ProtocolError
 from simpang_buffer.recording.recorder import Recorder, Surroundings
 from simpang_buffer.recording.reports import Reporter
@@ -72,6 +74,9 @@ class RecorderProcess:
                     helper.cancel()
 
     def _obey(self, group: asyncio.TaskGroup, message: Message) -> None:
+        if message.kind == "folders":
+            self._surroundings.places.offer(map(place_from, message.fields["folders"]))
+            return
         key = message.stream
         if key is None:
             raise ProtocolError(f"{message.kind} without a stream")
@@ -133,16 +138,19 @@ class RecorderProcess:
             await asyncio.sleep(_PULSE_S)
 
 
-async def run(connection: socket.socket, media: Path, site: str, segment_s: float, flush_s: float) -> None:
-    """The life of a recorder process on an open socket."""
+async def run(
+    connection: socket.socket, folders: Sequence[Path], site: str, segment_s: float, flush_s: float
+) -> None:
+    """The life of a recorder process on an open socket. folders: all that it may ever write to; the first is
+    used until the daemon says which."""
     loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 20)
     outbox = Outbox(writer)
     reporter = Reporter(outbox)
     memory = _memory()
-    file_systems = FileSystems()
+    file_systems = [FileSystems() for _ in folders]
     # The loop stands, and neither a thread nor a camera has been spoken to.
-    outbox.tell(Message("confined", fields=confinement_fields(confine([media]))))
+    outbox.tell(Message("confined", fields=confinement_fields(confine(folders))))
 
     def first_certificate(key: StreamKey, port: int, sha256: str) -> None:
         outbox.tell(Message("certificate", key, {"port": port, "sha256": sha256}))
@@ -151,10 +159,14 @@ async def run(connection: socket.socket, media: Path, site: str, segment_s: floa
         loop.call_soon_threadsafe(reporter.take, reports)
 
     with contextlib.ExitStack() as stack:
-        disk = stack.enter_context(Disk(report, flush_s=flush_s, file_systems=file_systems))
+        threads = {
+            folder: Disk(report, flush_s=flush_s, file_systems=known)
+            for folder, known in zip(folders, file_systems, strict=True)
+        }
+        disk = stack.enter_context(Disks(threads))
         surroundings = Surroundings(
             site=site,
-            media=media,
+            places=Places([Place(FIRST_FOLDER, folders[0])], disk.stuck_s),
             segment_s=segment_s,
             tick=Tick(),
             disk=disk,
@@ -186,7 +198,9 @@ def _memory() -> Callable[[], int]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="simpang-record", description="Started by `simpang run`.")
     parser.add_argument("--fd", type=int, required=True, help="the socket to the daemon")
-    parser.add_argument("--media", type=Path, required=True, help="the media folder")
+    parser.add_argument(
+        "--media", type=Path, required=True, action="append", help="a media folder; may be given again"
+    )
     parser.add_argument("--site", required=True, help="the site's id")
     parser.add_argument("--segment-s", type=float, default=60.0, help="how long a media file is")
     parser.add_argument("--flush-s", type=float, default=2.0, help="how much video a power cut costs")
@@ -196,7 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
     connection = socket.socket(fileno=options.fd)
-    asyncio.run(run(connection, options.media, options.site, options.segment_s, options.flush_s))
+    folders = list(dict.fromkeys(options.media))
+    asyncio.run(run(connection, folders, options.site, options.segment_s, options.flush_s))
 
 
 if __name__ == "__main__":

@@ -8,17 +8,18 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from simpang_buffer.media.access_units import Picture
 from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.recording.arrivals import Arrivals
 from simpang_buffer.recording.broadcast import Broadcast
 from simpang_buffer.recording.contents import Contents, KeyFrameWatch, contents_fields
+from simpang_buffer.recording.disks import Disks
 from simpang_buffer.recording.intake import Intake
 from simpang_buffer.recording.lag import Lag
 from simpang_buffer.recording.outbox import Outbox
 from simpang_buffer.recording.pins import Pins
+from simpang_buffer.recording.places import Places
 from simpang_buffer.recording.protocol import Message
 from simpang_buffer.recording.repairs import Repairs
 from simpang_buffer.recording.reports import Reporter
@@ -28,7 +29,6 @@ from simpang_buffer.recording.segment_file import DiskFailed, SegmentFile
 from simpang_buffer.recording.segment_writer import RunStart
 from simpang_buffer.recording.sign_in import SignIns
 from simpang_buffer.recording.spec import StreamSpec
-from simpang_buffer.recording.sync import Disk
 from simpang_buffer.recording.tick import Tick
 from simpang_buffer.rtsp.errors import AuthRefused, NothingPlayed, StreamError, Timeout
 from simpang_buffer.rtsp.session import NOTHING_PLAYED, Session, open_session
@@ -50,10 +50,10 @@ class Surroundings:
     """What all streams of a process share. buffer: received into, by one stream after the other."""
 
     site: str
-    media: Path
+    places: Places
     segment_s: float
     tick: Tick
-    disk: Disk
+    disk: Disks
     reporter: Reporter
     outbox: Outbox
     sign_ins: SignIns
@@ -92,6 +92,8 @@ class Recorder:
         self._last_picture_at = self._opened_at = 0.0
         self._told_useless = self._pictured = False
         self._disk_error: DiskFailed | None = None
+        # The newest that is on the disk.
+        self._file: SegmentFile | None = None
         self._cancelled_for = GapReason.RESTART
         surroundings.reporter.join(spec.key, self._file_opened, self._file_failed)
 
@@ -181,7 +183,7 @@ class Recorder:
         number, self._next_run = self._next_run, self._next_run + 1
         start = RunStart(around.site, self.key, number, self._ended, self._spec.camera_offset_us)
         self._arrivals = Arrivals(around.now_us(), around.monotonic())
-        self._run = Run(start, intake, self.broadcast, media=around.media, segment_s=around.segment_s)
+        self._run = Run(start, intake, self.broadcast, places=around.places, segment_s=around.segment_s)
 
     def _pump(self, session: Session, intake: Intake) -> None:
         """One beat: what has come, within what one stream may take."""
@@ -204,7 +206,7 @@ class Recorder:
             now_s = around.monotonic()
             if session.drained or now_s > until_s:
                 break
-        self._submit()
+        self._write_on(intake)
         silent_s = now_s - self._last_picture_at
         if silent_s > STALL_S and not self._pictured:
             raise NothingPlayed(NOTHING_PLAYED)
@@ -218,6 +220,25 @@ class Recorder:
                 "unsupported",
                 "the camera sends no key frame to begin with; set its key frame interval to some seconds",
             )
+
+    def _write_on(self, intake: Intake) -> None:
+        """As `_submit`. Where the disk of one folder fails or hangs, the run ends, and in another folder the
+        next begins with the next key frame: the camera need not be asked again."""
+        places, file, known = self._around.places, self._file, self._disk_error
+        try:
+            self._submit()
+            if file is not None and places.hangs(file.folder):
+                raise DiskFailed(GapReason.DISK_ERROR, f"{file.head.path}: the disk does not answer")
+        except DiskFailed as error:
+            if file is not None and error is not known:
+                places.note_failed(file.folder)
+            if places.best() is None:
+                raise
+            self._tell_state("connecting", error.reason, error.detail)
+            self._finish_run(error.reason)
+            self._disk_error = self._file = None
+            self._opened_at = self._around.monotonic()
+            self._begin_run(intake)
 
     def _submit(self) -> None:
         """Hands what the run has cut to the disk. Raises DiskFailed."""
@@ -303,12 +324,17 @@ class Recorder:
         return self._around.pins.pin_of(self.key, port, found)
 
     def _file_opened(self, file: SegmentFile) -> None:
-        if not self._recording and file.head.header.run == self._run.number:
+        if file.head.header.run != self._run.number:
+            return
+        self._file = file
+        if not self._recording:
             self._recording = True
             self._tell_state("recording", None, "")
 
-    def _file_failed(self, error: DiskFailed) -> None:
-        self._disk_error = error
+    def _file_failed(self, file: SegmentFile, error: DiskFailed) -> None:
+        self._around.places.note_failed(file.folder)
+        if file.head.header.run == self._run.number:
+            self._disk_error = error
 
     def _tell_state(self, state: str, reason: str | None, detail: str, wait_s: float | None = None) -> None:
         retry_at_us = None if wait_s is None else self._around.now_us() + int(wait_s * 1_000_000)

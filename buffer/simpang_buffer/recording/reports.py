@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from simpang_buffer.model import GapReason, RunHeader, StreamKey
+from simpang_buffer.recording.disks import Disks
 from simpang_buffer.recording.outbox import Outbox
 from simpang_buffer.recording.protocol import Message, fragment_fields, run_fields, segment_fields
 from simpang_buffer.recording.segment_file import DiskFailed, SegmentFile
 from simpang_buffer.recording.segment_writer import FinishFile, OpenFile, Step
-from simpang_buffer.recording.sync import Disk, FileClosed, FileFailed, FileOpened, FragmentWritten, Report
+from simpang_buffer.recording.sync import FileClosed, FileFailed, FileOpened, FragmentWritten, Report
 
 
 class Reporter:
@@ -22,18 +23,21 @@ class Reporter:
         self._streams: dict[StreamKey, _Stream] = {}
 
     def join(
-        self, key: StreamKey, opened: Callable[[SegmentFile], None], failed: Callable[[DiskFailed], None]
+        self,
+        key: StreamKey,
+        opened: Callable[[SegmentFile], None],
+        failed: Callable[[SegmentFile, DiskFailed], None],
     ) -> None:
         """A stream begins. opened and failed: called when one of its files is on disk, and when one cannot be
         written, which its run does not survive."""
         self._streams[key] = _Stream(opened, failed)
 
-    def submit(self, disk: Disk, key: StreamKey, steps: Sequence[Step]) -> None:
+    def submit(self, disk: Disks, key: StreamKey, steps: Sequence[Step]) -> None:
         """Hands steps to the disk. Raises DiskFailed when it takes no more; then none of them was taken."""
         disk.submit(steps)
         self._streams[key].files.update({step.file: None for step in steps if isinstance(step, OpenFile)})
 
-    def finish_files(self, disk: Disk, key: StreamKey) -> None:
+    def finish_files(self, disk: Disks, key: StreamKey) -> None:
         """Closes what is open, with what it holds: for runs that the disk refused to go on with."""
         disk.submit([FinishFile(file) for file in self._streams[key].files])
 
@@ -66,13 +70,19 @@ class Reporter:
                 case FileFailed(file, error):
                     stream.broken = stream.broken or error.broken
                     stream.forget(file)
-                    stream.failed(error)
+                    self._say_failed(file, error)
+                    stream.failed(file, error)
             self._say_idle(header.key, stream)
 
     def _say_opened(self, file: SegmentFile) -> None:
         head = file.head
         size = {"width": head.video.width, "height": head.video.height}
-        self._outbox.tell(Message("opened", head.header.key, run_fields(head.header) | size, head.init))
+        fields = {**run_fields(head.header), **size, "folder": file.folder}
+        self._outbox.tell(Message("opened", head.header.key, fields, head.init))
+
+    def _say_failed(self, file: SegmentFile, error: DiskFailed) -> None:
+        what = {"folder": file.folder, "reason": error.reason, "detail": error.detail, "broken": error.broken}
+        self._outbox.tell(Message("failed", file.head.header.key, {**_place(file.head.header), **what}))
 
     def _say_idle(self, key: StreamKey, stream: _Stream) -> None:
         if stream.leaving is not None and not stream.files:
@@ -81,7 +91,11 @@ class Reporter:
 
 
 class _Stream:
-    def __init__(self, opened: Callable[[SegmentFile], None], failed: Callable[[DiskFailed], None]) -> None:
+    def __init__(
+        self,
+        opened: Callable[[SegmentFile], None],
+        failed: Callable[[SegmentFile, DiskFailed], None],
+    ) -> None:
         self.opened = opened
         self.failed = failed
         self.files: dict[SegmentFile, None] = {}

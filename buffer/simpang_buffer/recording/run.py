@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from simpang_buffer.media.access_units import Picture
 from simpang_buffer.media.audio import AudioFrame
 from simpang_buffer.media.metadata import MetadataDocument
@@ -12,6 +10,7 @@ from simpang_buffer.media.stream_time import DatedPicture, RunClock
 from simpang_buffer.model import VIDEO_TIMESCALE, AccessUnit
 from simpang_buffer.recording.broadcast import Broadcast, live_init
 from simpang_buffer.recording.intake import Arrival, Intake
+from simpang_buffer.recording.places import Places
 from simpang_buffer.recording.segment_writer import RunStart, SegmentWriter, Step
 
 
@@ -19,7 +18,7 @@ class Run:
     """`take` what arrives, then `take_steps` for the disk; `finish` at its end. begun: a picture is in it."""
 
     def __init__(
-        self, start: RunStart, intake: Intake, broadcast: Broadcast, *, media: Path, segment_s: float
+        self, start: RunStart, intake: Intake, broadcast: Broadcast, *, places: Places, segment_s: float
     ) -> None:
         self.number = start.run
         self._audio = intake.audio
@@ -32,7 +31,7 @@ class Run:
         )
         self._writer = SegmentWriter(
             start,
-            media,
+            places,
             self._audio,
             self._clock.anchor,
             segment_s=segment_s,

@@ -75,20 +75,26 @@ class SegmentHead:
 class SegmentFile:
     """A file's bytes up to `good_end` are whole: head and sealed fragments. What fails is cut back to there.
 
-    fd: open for appending, else -1. synced_end: up to where it is durable. unsynced_folders: those whose
-    entries are not. folder: id of the media folder.
+    fd: open for appending, else -1. synced_end: up to where it is durable, its name included. folder: id of the media folder. identity: device and inode that the media folder must
+    have, (0, 0) where that is not known.
     """
 
-    def __init__(self, media: Path, head: SegmentHead, folder: int = FIRST_FOLDER) -> None:
+    def __init__(
+        self,
+        media: Path,
+        head: SegmentHead,
+        folder: int = FIRST_FOLDER,
+        identity: tuple[int, int] = (0, 0),
+    ) -> None:
         self.head = head
         self.media = media
         self.folder = folder
+        self._identity = identity
         self.path = media / head.path
         self.fragments: list[Fragment] = []
         self.good_end = 0
         self.fd = -1
         self.synced_end = 0
-        self.unsynced_folders: list[Path] = []
         self._seal = b""
         self._torn = False
         self._calls = FileCalls()
@@ -155,7 +161,6 @@ class SegmentFile:
 
     def note_synced(self) -> None:
         self.synced_end = self.good_end
-        self.unsynced_folders = []
 
     def row(self) -> Segment:
         """Of a file that is closed up and synced."""
@@ -209,7 +214,11 @@ class SegmentFile:
                     rest = rest[self._calls.write(self.fd, [rest]) :]
 
     def _make_folders(self) -> None:
-        """Every folder made, and the one that names it, is synced before the first row that needs it."""
+        if self._identity != (0, 0):
+            found = self.media.stat()
+            if (found.st_dev, found.st_ino) != self._identity:
+                # A mount point without its disk: what was written there would fill another one.
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), str(self.media))
         missing = []
         folder = self.path.parent
         while folder != self.media and not folder.exists():
@@ -217,4 +226,3 @@ class SegmentFile:
             folder = folder.parent
         for folder in reversed(missing):
             self._calls.make_folder(folder)
-        self.unsynced_folders = [self.path.parent, *(folder.parent for folder in missing)]

@@ -8,21 +8,17 @@ tiny.
   parameters differ. Where no key frame comes it ends all the same, at ten minutes, 512 MB or 3,600 fragments:
   the next one then goes on without a key frame, which its first seal says, and with a chunk of its own.
 
-Cuts depend on the stream alone, so what a chunk holds depends on nothing that is ever asked for.
+A file also ends with the first key frame once its folder is not to be written to any more. Else cuts depend
+on the stream alone, so what a chunk holds depends on nothing that is ever asked for.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 from simpang_buffer.media.fmp4 import (
-    AUDIO_TRACK,
-    METADATA_TRACK,
     VIDEO_TRACK,
-    Sample,
     TrackRun,
     fragment,
     init_segment,
@@ -41,7 +37,9 @@ from simpang_buffer.model import (
     StreamKey,
     VideoFormat,
 )
+from simpang_buffer.recording.places import Places
 from simpang_buffer.recording.segment_file import SegmentFile, SegmentHead
+from simpang_buffer.recording.side_tracks import SideDocuments, SideSound, samples
 
 FRAGMENT_TICKS = VIDEO_TIMESCALE
 CHUNK_TICKS = 4 * VIDEO_TIMESCALE
@@ -51,10 +49,6 @@ _SHORT_TICKS = VIDEO_TIMESCALE // 2
 # A camera whose stamps stand still, or that sends monsters, is cut by what it costs in memory.
 _MAX_FRAGMENT_BYTES = 4 << 20
 _MAX_FRAGMENT_PICTURES = 1000
-_MAX_SOUND_BYTES = 1 << 20
-# A camera may flood us beside its pictures: what a fragment does not hold is dropped, and never a picture.
-_MAX_DOCUMENTS = 200
-_MAX_DOCUMENTS_BYTES = 512 << 10
 # Some cameras send one key frame and never another (8.9). Past any of these the file ends without one: after
 # a crash an open file is read to its end, which must not take longer than seconds, and its table is bounded.
 _MAX_FILE_TICKS = 600 * VIDEO_TIMESCALE
@@ -126,7 +120,7 @@ class SegmentWriter:
     def __init__(
         self,
         start: RunStart,
-        media: Path,
+        places: Places,
         audio: AudioFormat | None,
         anchor: Callable[[], tuple[int, AnchorSource]],
         *,
@@ -135,7 +129,7 @@ class SegmentWriter:
         metadata: MetadataFormat | None = None,
     ) -> None:
         self._start = start
-        self._media = media
+        self._places = places
         self.audio = self._next_audio = audio
         self._metadata = metadata
         self._ask_anchor = anchor
@@ -145,15 +139,9 @@ class SegmentWriter:
         self._file: _OpenSegment | None = None
         self.video: VideoFormat | None = None
         self._pictures: list[AccessUnit] = []
-        self._sound: list[AccessUnit] = []
-        self._documents: list[AccessUnit] = []
         self._bytes = 0
-        self._sound_bytes = 0
-        self._documents_bytes = 0
-        # The document that waits for the one that ends it, and where the last one written ends.
-        self._waiting: AccessUnit | None = None
-        self._documents_end = 0
-        self.documents_dropped = 0
+        self._sound = SideSound()
+        self._documents = SideDocuments()
         self._flags = FragmentFlags.NONE
         self._sequence = 0
         self._segments = 0
@@ -205,30 +193,13 @@ class SegmentWriter:
 
     def add_sound(self, unit: AccessUnit) -> None:
         """Sound before the first picture, out of order, or in a flood without pictures, is dropped."""
-        if self.audio is None or not self._pictures or self._sound_bytes > _MAX_SOUND_BYTES:
-            return
-        if self.audio != self._next_audio:
-            return  # of the format that the next file has
-        if self._sound:
-            if unit.dts <= self._sound[-1].dts:
-                return
-        elif unit.dts * VIDEO_TIMESCALE < self._pictures[0].dts * self.audio.timescale:
-            return
-        self._sound.append(unit)
-        self._sound_bytes += len(unit.data)
+        if self.audio is not None and self._pictures and self.audio == self._next_audio:
+            self._sound.add(unit, self.audio, self._pictures[0].dts)
 
     def add_document(self, unit: AccessUnit) -> None:
         """Metadata, later than all before it. Before the first picture, or in a flood, it is dropped."""
-        if self._metadata is None or not self._pictures:
-            return
-        size_bytes = self._documents_bytes + len(unit.data)
-        if len(self._documents) >= _MAX_DOCUMENTS or size_bytes > _MAX_DOCUMENTS_BYTES:
-            self.documents_dropped += 1
-            return
-        if unit.dts < self._documents_end:
-            unit = replace(unit, dts=self._documents_end)
-        self._documents.append(unit)
-        self._documents_bytes = size_bytes
+        if self._metadata is not None and self._pictures:
+            self._documents.add(unit)
 
     def finish(self) -> list[Step]:
         """The end of the run: what is left becomes the last fragment, and its file is closed."""
@@ -241,7 +212,8 @@ class SegmentWriter:
         if unit.key:
             self.video = video
         if self.audio != self._next_audio:
-            self.audio, self._sound, self._sound_bytes = self._next_audio, [], 0
+            self.audio = self._next_audio
+            self._sound.clear()
         short = unit.arrival_us - self._file_began_us < _SHORT_FILE_US
         self._short_files = self._short_files + 1 if short else 0
         self._file_began_us = unit.arrival_us
@@ -268,8 +240,11 @@ class SegmentWriter:
         )
 
     def _segment_is_over(self, dts: int) -> bool:
-        first = self._file.first_decode_time if self._file else self._pictures[0].dts
-        return dts - first >= self._segment_ticks
+        if self._file is None:
+            return dts - self._pictures[0].dts >= self._segment_ticks
+        if not self._places.holds(self._file.file.folder):
+            return True
+        return dts - self._file.first_decode_time >= self._segment_ticks
 
     def _flags_of(self, unit: AccessUnit) -> FragmentFlags:
         if not unit.key:
@@ -286,12 +261,9 @@ class SegmentWriter:
         ends = [*(unit.dts for unit in pictures[1:]), next_dts]
         durations = [max(end - unit.dts, 1) for unit, end in zip(pictures, ends, strict=True)]
         self._last_duration = durations[-1]
-        runs = [TrackRun(VIDEO_TRACK, pictures[0].dts, _samples(pictures, durations))]
-        sound = self._take_sound(last=last)
-        if sound:
-            runs.append(sound)
-        if self._documents and (documents := self._take_documents(next_dts, last=last)):
-            runs.append(documents)
+        runs = [TrackRun(VIDEO_TRACK, pictures[0].dts, samples(pictures, durations))]
+        beside = (self._sound.take(last=last), self._documents.take(next_dts, last=last))
+        runs += [run for run in beside if run is not None]
         if self._file is None:
             self._file = self._open_segment(pictures[0].dts)
             steps.append(OpenFile(self._file.file))
@@ -302,37 +274,6 @@ class SegmentWriter:
         start_us = self._wall_us(pictures[0].dts)
         steps.append(self._file.append(buffers, pictures, sum(durations), start_us, self._flags))
         return steps
-
-    def _take_sound(self, *, last: bool) -> TrackRun | None:
-        """All frames whose length the next one tells; the newest waits for the next fragment."""
-        units = self._sound
-        if len(units) < 2:
-            return None
-        durations = [after.dts - unit.dts for unit, after in itertools.pairwise(units)]
-        if last:
-            durations.append(durations[-1])
-            taken, self._sound = units, []
-        else:
-            taken, self._sound = units[:-1], units[-1:]
-        self._sound_bytes = sum(len(unit.data) for unit in self._sound)
-        return TrackRun(AUDIO_TRACK, taken[0].dts, _samples(taken, durations))
-
-    def _take_documents(self, end: int, *, last: bool) -> TrackRun | None:
-        """A document holds until the next one. The newest waits for that, but for one fragment only: a camera
-        that sees nothing may be silent for hours.
-        """
-        units = self._documents
-        taken, kept = units, units[:0]
-        if not last and units[-1] is not self._waiting:
-            taken, kept = units[:-1], units[-1:]
-        self._documents, self._documents_bytes = kept, sum(len(unit.data) for unit in kept)
-        self._waiting = kept[0] if kept else None
-        if not taken:
-            return None
-        self._documents_end = kept[0].dts if kept else max(end, taken[-1].dts + 1)
-        ends = [*(unit.dts for unit in taken[1:]), self._documents_end]
-        durations = [after - unit.dts for unit, after in zip(taken, ends, strict=True)]
-        return TrackRun(METADATA_TRACK, taken[0].dts, _samples(taken, durations))
 
     def _open_segment(self, first_decode_time: int) -> _OpenSegment:
         if self._anchor is None:
@@ -355,7 +296,9 @@ class SegmentWriter:
         )
         self._segments += 1
         head = SegmentHead(header, self.video, init_segment(self.video, self.audio, self._metadata))
-        return _OpenSegment(SegmentFile(self._media, head), first_decode_time)
+        place = self._places.now()
+        file = SegmentFile(place.path, head, place.folder, place.identity)
+        return _OpenSegment(file, first_decode_time)
 
     def _by_anchor(self, decode_time: int) -> int:
         assert self._anchor is not None  # asked for when the first file was opened
@@ -403,10 +346,3 @@ class _OpenSegment:
         self._end += size_bytes + len(seal)
         buffers.append(seal)
         return AppendFragment(self.file, buffers, described, self._digest)
-
-
-def _samples(units: Sequence[AccessUnit], durations: Sequence[int]) -> list[Sample]:
-    return [
-        Sample(unit.data, duration, unit.pts_offset, unit.key)
-        for unit, duration in zip(units, durations, strict=True)
-    ]

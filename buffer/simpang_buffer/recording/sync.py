@@ -107,6 +107,7 @@ class Disk:
         self._written_bytes = 0
         self._flush_took_s = 0.0
         self._next_flush = 0.0
+        self._busy_since: float | None = None
         self._open: dict[SegmentFile, None] = {}
         # Closed up, and what had made that necessary; their rows are true after the next flush.
         self._closed_up: dict[SegmentFile, DiskFailed | None] = {}
@@ -132,6 +133,12 @@ class Disk:
         return self._thread.is_alive()
 
     @property
+    def stuck_s(self) -> float:
+        """How long the thread has been at one piece of work; 0 while it waits for some."""
+        began = self._busy_since
+        return 0.0 if began is None else self._monotonic() - began
+
+    @property
     def queued_bytes(self) -> int:
         """How much of what was submitted is not written yet."""
         return self._submitted_bytes - self._written_bytes
@@ -142,6 +149,12 @@ class Disk:
         Steps without a fragment are always taken: ending a run must work just then. RuntimeError: the thread
         died of a fault of ours, and with it all that this process is for.
         """
+        self._submitted_bytes += self.check_room(steps)
+        for step in steps:
+            self._steps.put(step)
+
+    def check_room(self, steps: Sequence[Step]) -> int:
+        """The bytes of the fragments among the steps, which would be taken now. Raises as `submit` does."""
         if not self.alive:
             raise RuntimeError("the disk thread has died")
         size_bytes = sum(step.size_bytes for step in steps if isinstance(step, AppendFragment))
@@ -151,9 +164,7 @@ class Disk:
                 f"the disk is too slow: {self.queued_bytes >> 20} MB wait to be written, and the last flush "
                 f"took {self._flush_took_s:.1f} s; use a faster one",
             )
-        self._submitted_bytes += size_bytes
-        for step in steps:
-            self._steps.put(step)
+        return size_bytes
 
     def hurry(self) -> None:
         """What was submitted is flushed as soon as it is written: somebody waits for a file to be closed."""
@@ -174,9 +185,12 @@ class Disk:
                     self._next_flush = self._monotonic() + self._flush_s
                 if asleep:
                     self._leaving.wait(self._gather_s)
+                self._busy_since = self._monotonic()
                 self._do(step)
             if self._dirty and self._monotonic() >= self._next_flush:
+                self._busy_since = self._monotonic()
                 self._flush()
+            self._busy_since = None
             if self._steps.empty():
                 self._send_reports()
         for file in list(self._open):

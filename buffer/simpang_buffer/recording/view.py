@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from simpang_buffer.model import VIDEO_TIMESCALE, Fragment, RunHeader, StreamKey, segment_path
+from simpang_buffer.model import FIRST_FOLDER, VIDEO_TIMESCALE, Fragment, RunHeader, StreamKey, segment_path
 from simpang_buffer.reading.tail import Tail
 from simpang_buffer.recording.contents import Contents
 from simpang_buffer.recording.live import LiveFeed, LiveFrame, LiveGroup, LiveInit
@@ -43,14 +43,17 @@ class StreamStatus:
 class StreamView:
     """Everything here is memory only: after a restart the index and the files tell the rest."""
 
-    def __init__(self, key: StreamKey, media: Path) -> None:
+    def __init__(self, key: StreamKey, places: Mapping[int, Path]) -> None:
         self.key = key
         self.status = StreamStatus(state="connecting")
         self.newest_run = -1
-        self._media = media
+        # Where each media folder is.
+        self._places = places
         # Files whose rows are not committed, oldest first; readers see them all as one tail.
         self._files: dict[tuple[int, int], Tail] = {}
         self._written: dict[tuple[int, int], list[Fragment]] = {}
+        # Files that could not be closed, by run.
+        self._broken: dict[int, set[int]] = {}
         self._recent: deque[Fragment] = deque(maxlen=_RATE_FRAGMENTS)
         self._feeds: set[LiveFeed] = set()
         self._live_init: LiveInit | None = None
@@ -92,10 +95,13 @@ class StreamView:
 
     # Its files
 
-    def opened(self, header: RunHeader, width: int, height: int, init: bytes) -> None:
+    def opened(
+        self, header: RunHeader, width: int, height: int, init: bytes, folder: int = FIRST_FOLDER
+    ) -> None:
+        """Raises KeyError for a folder that there is not."""
         written: list[Fragment] = []
         at = (header.run, header.seq)
-        path = self._media / segment_path(self.key, header.run, header.seq)
+        path = self._places[folder] / segment_path(self.key, header.run, header.seq)
         self._files[at] = Tail(header, path, init, header.codec, width, height, written)
         self._written[at] = written
         self.newest_run = max(self.newest_run, header.run)
@@ -125,6 +131,18 @@ class StreamView:
         self._files.pop((run, seq), None)
         self._written.pop((run, seq), None)
         self._next = max(self._next, (run, seq + 1))
+
+    def broke(self, run: int, seq: int) -> None:
+        """The file is left to adoption, and its run has ended."""
+        self._broken.setdefault(run, set()).add(seq)
+
+    def runs_left(self) -> list[int]:
+        """Runs that broke and of which nothing is being written any more; each is told once."""
+        writing = {run for run, seq in self._files if seq not in self._broken.get(run, ())}
+        found = [run for run in self._broken if run not in writing]
+        for run in found:
+            del self._broken[run]
+        return found
 
     def settled_below(self, run: int) -> None:
         """Adoption has judged every file of earlier runs."""

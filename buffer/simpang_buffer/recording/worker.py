@@ -44,7 +44,6 @@ class RecorderDied(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    media: Path
     site: str
     segment_s: float
     flush_s: float
@@ -54,6 +53,10 @@ class WorkerSettings:
     on_disk_full: Callable[[], None]
     # The media folders that are there now.
     folders: Callable[[], Sequence[MediaFiles]]
+    # Where every folder is, also one that is not there now: a process that confines itself learns no others.
+    paths: tuple[Path, ...]
+    # Called with the folder in which a file could not be written, why, and the same in words.
+    on_disk_failed: Callable[[int, GapReason, str], None]
     # A process that says nothing for so long hangs.
     silence_s: float = SILENCE_S
 
@@ -168,6 +171,8 @@ class Worker:
             self._settings.on_disk_full,
             self._note_confined,
             sign_in=self._note_sign_in,
+            failed=self._settings.on_disk_failed,
+            left=lambda key, run: self._adopt(key, run, run + 1),
             holds=self.holds,
             silence_s=self._settings.silence_s,
         )
@@ -206,7 +211,7 @@ class Worker:
         return await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "simpang_buffer.recording.process",
             "--fd", str(theirs.fileno()),
-            "--media", str(settings.media),
+            *(word for path in settings.paths for word in ("--media", str(path))),
             "--site", settings.site,
             "--segment-s", str(settings.segment_s),
             "--flush-s", str(settings.flush_s),
