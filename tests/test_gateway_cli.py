@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from recordings import Take, record
 from simpang.cli.exits import CliError
 from simpang.cli.main import main, parser
 from simpang.cli.output import plain, rate, size
 from simpang.cli.probe import try_each
 from simpang.cli.when import parse_range, parse_when
 from simpang_buffer.index.index import open_index
+from simpang_buffer.model import StreamKey
 from simpang_onvif.device import CheckedUri
 
 NOW_US = 1_795_000_000_000_000
@@ -24,8 +26,8 @@ NOW_US = 1_795_000_000_000_000
 # Section 1 of the contract, as far as this release goes.
 VERBS = (
     "run", "demo", "demo-camera", "config check", "config show", "discover", "probe", "camera list",
-    "camera show", "status", "buffer list", "buffer check", "clip", "job list", "job add", "job show",
-    "job cancel", "central list", "central test", "link",
+    "camera show", "status", "buffer list", "buffer check", "buffer rebuild", "clip", "job list", "job add",
+    "job show", "job cancel", "central list", "central test", "link",
 )  # fmt: skip
 
 
@@ -204,6 +206,68 @@ def test_buffer_check_of_a_damaged_index_says_what_to_do(tmp_path: Path) -> None
     code, _, err = run("buffer", "check", "--data", str(tmp_path))
 
     assert (code, "move the file aside" in err) == (1, True)
+
+
+def test_buffer_check_reads_as_deep_as_it_is_told(tmp_path: Path) -> None:
+    asyncio.run(_make_index(tmp_path))
+    run_files = record(tmp_path / "media", Take(seconds=4, segment_s=2))
+    assert run("buffer", "rebuild", "--data", str(tmp_path), "--site", "site")[0] == 0
+    file, fragment = run_files.files[0], run_files.files[0].fragments[1]
+    found = {}
+    for what, at in (("media", fragment.offset + fragment.size_bytes - 5), ("box", fragment.offset + 5)):
+        content = file.path.read_bytes()
+        file.path.write_bytes(content[:at] + b"#" + content[at + 1 :])
+        for depth in (("--depth", "rows"), ("--depth", "boxes"), ("--deep",)):
+            code, out, _ = run("buffer", "check", "--data", str(tmp_path), "--json", *depth)
+            found[what, depth[-1]] = (code, [finding["code"] for finding in json.loads(out)["findings"]])
+        file.path.write_bytes(content)
+
+    assert found == {
+        ("media", "rows"): (0, []),
+        ("media", "boxes"): (0, []),
+        ("media", "--deep"): (1, ["sealed"]),
+        ("box", "rows"): (0, []),
+        ("box", "boxes"): (1, ["boxes"]),
+        ("box", "--deep"): (1, ["sealed"]),
+    }
+
+
+def test_buffer_check_names_some_of_many_and_counts_the_rest(tmp_path: Path) -> None:
+    asyncio.run(_make_index(tmp_path))
+    folder = tmp_path / "media" / "a" / "main" / "000001"
+    folder.mkdir(parents=True)
+    for number in range(30):
+        (folder / f"{number:06}.mp4").write_bytes(b"mdat")
+
+    code, out, _ = run("buffer", "check", "--data", str(tmp_path))
+
+    assert code == 1
+    assert (out.count("no row of the index"), "unknown: and 10 more" in out, "30 faults" in out) == (
+        20,
+        True,
+        True,
+    )
+
+
+def test_buffer_rebuild_without_a_gateway_makes_the_index_anew(tmp_path: Path) -> None:
+    assert run("buffer", "rebuild", "--data", str(tmp_path), "--site", "here")[0] == 5
+    (tmp_path / "media").mkdir()
+    record(tmp_path / "media", Take(seconds=4, segment_s=2, site="here"))
+    record(tmp_path / "media", Take(seconds=2, key=StreamKey("yard", "main"), site="pasar"))
+    (tmp_path / "index.db").write_bytes(b"no database" * 1000)
+
+    code, out, _ = run("buffer", "rebuild", "--data", str(tmp_path), "--site", "here")
+
+    assert (code, "3 files read, 0 could not be" in out, "yard/main: recorded by site pasar" in out) == (
+        0,
+        True,
+        True,
+    )
+    assert run("buffer", "check", "--data", str(tmp_path), "--depth", "boxes")[0] == 0
+    assert [path.name for path in tmp_path.glob("index.db.damaged-*")] != []
+    assert not (tmp_path / "index.rebuild").exists()
+    code, _, err = run("--config", str(tmp_path / "none.toml"), "buffer", "rebuild", "--data", str(tmp_path))
+    assert (code, "--site ID" in err) == (2, True)
 
 
 async def _make_index(data: Path) -> None:

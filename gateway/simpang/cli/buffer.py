@@ -1,21 +1,16 @@
-"""`simpang buffer list | check`: what is kept, and whether it is all there."""
+"""`simpang buffer list`: what is kept. Its other verbs have modules of their own."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
-import sqlite3
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simpang.cli import buffer_check
 from simpang.cli.exits import CliError, Exit
 from simpang.cli.verbs import Verbs, range_options, verb
 
 if TYPE_CHECKING:
     from simpang.cli.client import Api
-    from simpang_buffer.index.check import Finding
 
 
 def add(verbs: Verbs, shared: argparse.ArgumentParser) -> None:
@@ -39,32 +34,7 @@ def add(verbs: Verbs, shared: argparse.ArgumentParser) -> None:
     parser.add_argument("--stream", choices=("main", "sub"), help="only this stream (default: both)")
     range_options(parser, needed=False)
 
-    parser = verb(
-        inner,
-        shared,
-        "check",
-        check,
-        summary="prove that index and media files agree; name every fault",
-        text="Works beside a running gateway, and without one. Exit code 1 if there are faults. "
-        "--repair needs the gateway stopped.",
-        examples="""
-            simpang buffer check
-            simpang buffer check --deep --data /srv/footage
-            systemctl stop simpang; simpang buffer check --repair; systemctl start simpang
-        """,
-    )
-    parser.add_argument("--data", metavar="DIR", type=Path, help="the data folder (default: [buffer].path)")
-    parser.add_argument(
-        "--deep",
-        action="store_true",
-        help="also read every file and verify every seal: finds later edits and bad sectors, and takes as "
-        "long as reading the whole disk",
-    )
-    parser.add_argument(
-        "--repair",
-        action="store_true",
-        help="take in or remove files that no row names, and drop rows whose file is gone",
-    )
+    buffer_check.add(inner, shared)
 
 
 def list_(arguments: argparse.Namespace) -> int:
@@ -151,69 +121,3 @@ def _list_stretches(arguments: argparse.Namespace, found: list[dict[str, Any]]) 
         rows.sort(key=lambda row: (row[0], row[1], row[4]))
         print_table(("CAMERA", "STREAM", "FROM", "TO", "WHAT"), [(*row[:4], row[5]) for row in rows])
     return Exit.DONE if any(one["spans"] for one in found) else Exit.NOTHING
-
-
-def check(arguments: argparse.Namespace) -> int:
-    from simpang.cli.client import configured_data
-    from simpang.cli.output import print_json
-    from simpang_buffer.index.errors import StorageError
-
-    data = (arguments.data or configured_data(arguments)).absolute()
-    try:
-        findings = asyncio.run(_check(data, deep=arguments.deep, repair=arguments.repair))
-    except (StorageError, OSError, sqlite3.Error) as error:
-        raise CliError(Exit.FAILED, str(error)) from None
-    left = [finding for finding in findings if not finding.repaired]
-    if arguments.json:
-        print_json({"data": str(data), "findings": [_object(finding) for finding in findings]})
-    else:
-        for finding in findings:
-            repaired = " (repaired)" if finding.repaired else ""
-            print(f"{finding.code}: {finding.path or 'index.db'}: {finding.words}{repaired}")
-        if left and not arguments.repair:
-            print(f"{len(left)} faults; stop the gateway and run `simpang buffer check --repair`")
-        else:
-            print(f"{data}: {len(left)} faults left" if left else f"{data}: no faults")
-    return Exit.FAILED if left else Exit.DONE
-
-
-async def _check(data: Path, *, deep: bool, repair: bool) -> list[Finding]:
-    from simpang_buffer.index.check import check as prove
-    from simpang_buffer.index.index import open_index
-
-    if not (data / "index.db").exists():
-        raise CliError(Exit.NOTHING, f"there is no index.db in {data}; name the data folder with --data")
-    async with (
-        _alone(data, needed=repair) as alone,
-        open_index(data / "index.db", read_only=not repair) as index,
-    ):
-        # What a killed gateway left open is taken in at its next start: no fault, and to be expected.
-        pending = not alone or await index.meta("stopped") != "clean"
-        return await prove(data / "media", index, deep=deep, repair=repair, recording=pending and not repair)
-
-
-@contextlib.asynccontextmanager
-async def _alone(data: Path, *, needed: bool) -> AsyncIterator[bool]:
-    """Whether no gateway works in the folder; while it is `needed`, none can start."""
-    from simpang.lock import LockHeld, hold_lock
-
-    async with contextlib.AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(hold_lock(data / "lock", wait_s=0))
-        except LockHeld as error:
-            if needed:
-                raise CliError(Exit.REFUSED, f"--repair: {error}") from None
-            yield False
-            return
-        if not needed:
-            await stack.aclose()
-        yield True
-
-
-def _object(finding: Finding) -> dict[str, object]:
-    return {
-        "code": finding.code,
-        "path": str(finding.path) if finding.path is not None else None,
-        "words": finding.words,
-        "repaired": finding.repaired,
-    }

@@ -78,7 +78,7 @@ class Api:
 
 def ask(arguments: Namespace, work: Callable[[Api], Awaitable[T]]) -> T:
     """Runs `work` with the gateway's API. Raises CliError(unreachable), saying where it was looked for."""
-    return asyncio.run(_ask(find_socket(arguments), work))
+    return asyncio.run(ask_at(find_socket(arguments), work))
 
 
 def find_socket(arguments: Namespace) -> Path:
@@ -99,7 +99,8 @@ def find_socket(arguments: Namespace) -> Path:
     )
 
 
-async def _ask(socket: Path, work: Callable[[Api], Awaitable[T]]) -> T:
+async def ask_at(socket: Path, work: Callable[[Api], Awaitable[T]]) -> T:
+    """As `ask`, of the gateway behind this socket."""
     connector = aiohttp.UnixConnector(path=str(socket))
     timeout = aiohttp.ClientTimeout(total=ANSWER_S, connect=5)
     # The host's name is of no meaning on a Unix socket, but it is one that the gateway calls its own.
