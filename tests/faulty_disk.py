@@ -1,9 +1,9 @@
-"""A disk whose n-th call fails, and one that is made durable in a given way whatever it is."""
+"""Disks whose n-th call fails, and what a power cut would leave of them, for the tests of the disk thread."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,21 @@ from simpang_buffer.recording.file_calls import FileCalls
 from simpang_buffer.recording.file_systems import Choice, FileSystems, Method
 
 NAMES = frozenset(name for name in vars(FileCalls) if not name.startswith("_"))
+Fails = Callable[[int, str], int]
+
+
+def never(number: int, name: str) -> int:
+    return 0
 
 
 class FaultyCalls(FileCalls):
     """fails: from the number of a call (from 0) and its name to the errno it fails with, 0 for none.
 
-    A call that fails does nothing, but for a write, which is torn half-way. done: the calls' names, in order.
+    A call that fails does nothing, but for a write, which is torn half-way, and a close, which closes. done:
+    the calls' names, in order.
     """
 
-    def __init__(self, fails: Callable[[int, str], int] = lambda number, name: 0) -> None:
+    def __init__(self, fails: Fails = never) -> None:
         self.fails = fails
         self.done: list[str] = []
 
@@ -33,15 +39,87 @@ class FaultyCalls(FileCalls):
             self.done.append(name)
             error = self.fails(number, name)
             if error:
-                if name == "write":
-                    data = b"".join(given[1])
-                    os.write(given[0], data[: len(data) // 2])
-                elif name == "close":
-                    call(*given)  # close(2): the descriptor is gone all the same
+                self._fail(name, *given)
                 raise OSError(error, os.strerror(error))
             return call(*given)
 
         return counted
+
+    def _fail(self, name: str, *given: Any) -> None:
+        if name == "write":
+            data = b"".join(given[1])
+            os.write(given[0], data[: len(data) // 2])
+        elif name == "close":
+            os.close(given[0])
+
+
+class CutCalls(FaultyCalls):
+    """Knows what would be left after a power cut: what the calls promise, and nothing else.
+
+    A failed sync or write-back of a file promises nothing of it, then or later: its pages count as written.
+    """
+
+    def __init__(self, fails: Fails = never) -> None:
+        super().__init__(fails)
+        self._paths: dict[int, Path] = {}
+        self._written: dict[Path, int] = {}  # up to where its data is on the disk, to be found or not
+        self._doubtful: set[Path] = set()
+        self._named: set[Path] = set()
+        self._found: dict[Path, int] = {}
+
+    def durable_bytes(self, media: Path, path: Path) -> int:
+        """Of a file that a start after the cut would find."""
+        names = [
+            path,
+            *(folder for folder in path.parents if folder.is_relative_to(media) and folder != media),
+        ]
+        return self._found.get(path, 0) if self._named.issuperset(names) else 0
+
+    def create(self, path: Path) -> int:
+        fd = super().create(path)
+        self._paths[fd] = path
+        return fd
+
+    def write_back(self, fd: int, offset: int) -> None:
+        super().write_back(fd, offset)
+        path = self._paths[fd]
+        # Only the range is asked for: a hole before it would stay one.
+        if offset <= self._written.get(path, 0):
+            self._written[path] = path.stat().st_size
+
+    def sync(self, fd: int) -> None:
+        super().sync(fd)
+        path = self._paths[fd]
+        self._written[path] = path.stat().st_size
+        self._find([path])
+
+    def commit_journal(self, fd: int) -> None:
+        super().commit_journal(fd)
+        self._find(self._written)
+        self._name_all(self._paths[fd])
+
+    def sync_file_system(self, fd: int) -> None:
+        super().sync_file_system(fd)
+        self._find(self._written)
+        self._name_all(self._paths[fd])
+
+    def sync_folder(self, folder: Path) -> None:
+        super().sync_folder(folder)
+        self._named |= set(folder.iterdir())
+
+    def _fail(self, name: str, *given: Any) -> None:
+        super()._fail(name, *given)
+        if name in ("start_write_back", "write_back", "sync"):
+            self._doubtful.add(self._paths[given[0]])
+
+    def _find(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            if path not in self._doubtful:
+                self._found[path] = self._written[path]
+
+    def _name_all(self, path: Path) -> None:
+        media = path.parents[3]
+        self._named |= set(media.rglob("*"))
 
 
 class Chosen(FileSystems):

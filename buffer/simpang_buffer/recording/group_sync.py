@@ -15,7 +15,8 @@ flushes the cache, for all of them:
   unwritten extents, hence the same; data=writeback only unties data from commits, and they were waited for.
 - **WHOLE** (xfs, btrfs, f2fs with nothing else on them): syncfs. It tells of errors of anybody's files, so
   after one each file is asked by itself.
-- **EACH**, everywhere else: fdatasync of each file, fsync of each folder with a new name in it.
+- **EACH**, everywhere else: fdatasync of each file, fsync of each folder with a new name in it, on the way
+  from the media folder down to the file.
 
 A file that failed is never synced again: the kernel marks its pages clean, and a second try would succeed.
 """
@@ -43,16 +44,21 @@ class GroupSync:
     def __init__(self, file_systems: FileSystems, calls: FileCalls) -> None:
         self._file_systems = file_systems
         self._calls = calls
+        self._names = _Names()
 
     def sync(self, files: Iterable[SegmentFile]) -> Failures:
         """All that was written to these open files is durable, with the folders that name them, but for those
         returned, of which nothing is known."""
         failures: Failures = {}
         for media, group in groupby(sorted(files, key=_media), key=_media):
-            failures |= self._sync_folder(media, list(group))
+            failed = self._sync_media(media, list(group))
+            if failed:
+                # Perhaps it is another disk when it comes back.
+                self._names.forget(media)
+            failures |= failed
         return failures
 
-    def _sync_folder(self, media: Path, files: Sequence[SegmentFile]) -> Failures:
+    def _sync_media(self, media: Path, files: Sequence[SegmentFile]) -> Failures:
         try:
             method = self._file_systems.choice(media).method
         except OSError:
@@ -91,21 +97,69 @@ class GroupSync:
             rest = dict.fromkeys(written, error) if method is Method.JOURNAL else self._each(written)
             return failures | rest
         for file in written:
-            file.note_synced()
+            self._note_synced(file)
         return failures
 
     def _each(self, files: Sequence[SegmentFile]) -> Failures:
         failures: Failures = {}
+        folders: dict[Path, OSError | None] = {}
         for file in files:
             try:
                 self._calls.sync(file.fd)
-                for folder in file.unsynced_folders:
-                    self._calls.sync_folder(folder)
+                for folder in self._names.missing(file):
+                    if folder not in folders:
+                        folders[folder] = self._sync_folder(folder)
+                    if (failed := folders[folder]) is not None:
+                        raise failed
             except OSError as error:
                 failures[file] = error
-            else:
-                file.note_synced()
+        for file in files:
+            if file not in failures:
+                self._note_synced(file)
         return failures
+
+    def _sync_folder(self, folder: Path) -> OSError | None:
+        try:
+            self._calls.sync_folder(folder)
+        except OSError as error:
+            return error
+        return None
+
+    def _note_synced(self, file: SegmentFile) -> None:
+        self._names.note(file)
+        file.note_synced()
+
+
+class _Names:
+    """Which folders are durable under their names. What this process has not seen to is not: the one before
+    may have died between making a folder and syncing it."""
+
+    def __init__(self) -> None:
+        self._seen: set[Path] = set()
+        # The newest run folder of each stream's, or they would be more and more.
+        self._runs: dict[Path, Path] = {}
+
+    def missing(self, file: SegmentFile) -> list[Path]:
+        """Folders to be synced so that a start finds the file: media/camera/stream/run/file."""
+        if file.synced_end > 0:
+            return []
+        run, stream, camera, media = list(file.path.parents)[:4]
+        folders = [run] if self._runs.get(stream) == run else [run, stream]
+        if stream not in self._seen:
+            folders.append(camera)
+        if camera not in self._seen:
+            folders.append(media)
+        return folders
+
+    def note(self, file: SegmentFile) -> None:
+        """The file and all above it are durable."""
+        run, stream, camera = list(file.path.parents)[:3]
+        self._runs[stream] = run
+        self._seen |= {stream, camera}
+
+    def forget(self, media: Path) -> None:
+        self._seen = {folder for folder in self._seen if not folder.is_relative_to(media)}
+        self._runs = {folder: run for folder, run in self._runs.items() if not folder.is_relative_to(media)}
 
 
 def _media(file: SegmentFile) -> Path:

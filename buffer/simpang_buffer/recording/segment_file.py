@@ -75,8 +75,9 @@ class SegmentHead:
 class SegmentFile:
     """A file's bytes up to `good_end` are whole: head and sealed fragments. What fails is cut back to there.
 
-    fd: open for appending, else -1. synced_end: up to where it is durable, its name included. folder: id of the media folder. identity: device and inode that the media folder must
-    have, (0, 0) where that is not known.
+    fd: open for appending, else -1. synced_end: up to where it is durable, its name included. folder: id of
+    the media folder. identity: device and inode that the media folder must have, (0, 0) where that is not
+    known.
     """
 
     def __init__(
