@@ -38,18 +38,20 @@ class HoldWish:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """released_us: when it ended, None while it holds; released_by: who did it, "" for its own date."""
+    """released_us: when it ended, None while it holds; released_by and released_why: who did it ("" for its
+    own date) and why."""
 
     id: int
     wish: HoldWish
     made_us: int
     released_us: int | None = None
     released_by: str | None = None
+    released_why: str = ""
 
 
 _COLUMNS = (
     "id, camera, stream, start_us, end_us, reason, who, case_ref, legal, until_us, made_us, released_us, "
-    "released_by"
+    "released_by, released_why"
 )
 
 
@@ -76,20 +78,21 @@ async def hold(database: Database, wish: HoldWish, now_us: int, max_bytes: int) 
     return made
 
 
-async def release(database: Database, id_: int, who: str, now_us: int) -> Hold | None:
+async def release(database: Database, id_: int, who: str, now_us: int, why: str = "") -> Hold | None:
     """Ends it; None where there is no such hold. One that has ended stays as it is."""
     async with database.transaction() as tx:
         await tx.run(
-            "update hold set released_us = ?, released_by = ? where id = ? and released_us is null",
-            (now_us, who, id_),
+            """update hold set released_us = ?, released_by = ?, released_why = ?
+               where id = ? and released_us is null""",
+            (now_us, who, why, id_),
         )
         rows = await tx.rows(f"select {_COLUMNS} from hold where id = ?", (id_,))
     return _hold_of(rows[0]) if rows else None
 
 
-async def release_case(database: Database, case: str, who: str, now_us: int) -> list[Hold]:
+async def release_case(database: Database, case: str, who: str, now_us: int, why: str = "") -> list[Hold]:
     """Ends all of the case that hold; returns them."""
-    return await _release(database, "case_ref = ? and case_ref <> ''", (case,), who, now_us)
+    return await _release(database, "case_ref = ? and case_ref <> ''", (case,), who, now_us, why)
 
 
 async def expire(database: Database, now_us: int) -> list[Hold]:
@@ -97,7 +100,7 @@ async def expire(database: Database, now_us: int) -> list[Hold]:
     due = await database.read(
         "select 1 from hold where released_us is null and until_us <= ? limit 1", (now_us,)
     )
-    return await _release(database, "until_us <= ?", (now_us,), "", now_us) if due else []
+    return await _release(database, "until_us <= ?", (now_us,), "", now_us, "") if due else []
 
 
 async def holds(
@@ -112,14 +115,21 @@ async def holds(
     return [_hold_of(row) for row in rows]
 
 
-async def held_bytes(tx: Transaction, now_us: int | None = None) -> int:
-    """What pins and holds, legal ones apart, take; what several hold counts once. now_us: counts also what is
-    still to be recorded, at the rate of the last day before it."""
+async def all_held_bytes(database: Database) -> int:
+    """What nobody may evict now: pins and all holds, legal ones among them."""
+    async with database.transaction() as tx:
+        return await held_bytes(tx, legal=True)
+
+
+async def held_bytes(tx: Transaction, now_us: int | None = None, *, legal: bool = False) -> int:
+    """What pins and holds take, legal ones only where asked; what several hold counts once. now_us: counts
+    also what is still to be recorded, at the rate of the last day before it."""
     ranges = await tx.rows(
         """select c.id, h.start_us, h.end_us from hold h join stream c
              on c.camera = h.camera and (h.stream is null or c.stream = h.stream)
-           where h.released_us is null and not h.legal
-           union select stream_id, start_us, end_us from pin"""
+           where h.released_us is null and (? or not h.legal)
+           union select stream_id, start_us, end_us from pin""",
+        (legal,),
     )
     by_stream: dict[int, list[tuple[int, int]]] = {}
     for stream_id, start_us, end_us in ranges:
@@ -153,14 +163,14 @@ async def _bytes_between(
 
 
 async def _release(
-    database: Database, which: str, values: Sequence[object], who: str, now_us: int
+    database: Database, which: str, values: Sequence[object], who: str, now_us: int, why: str
 ) -> list[Hold]:
     async with database.transaction() as tx:
         rows = await tx.rows(f"select id from hold where released_us is null and {which}", values)
         ids = [row[0] for row in rows]
         await tx.run_many(
-            "update hold set released_us = ?, released_by = ? where id = ?",
-            [(now_us, who, id_) for id_ in ids],
+            "update hold set released_us = ?, released_by = ?, released_why = ? where id = ?",
+            [(now_us, who, why, id_) for id_ in ids],
         )
         found = [await tx.rows(f"select {_COLUMNS} from hold where id = ?", (id_,)) for id_ in ids]
     return [_hold_of(rows[0]) for rows in found]

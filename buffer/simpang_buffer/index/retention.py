@@ -151,7 +151,7 @@ class Retention:
         if trusted:
             for ended in await expire(self._index.db, self._now_us()):
                 logger.info("hold %d of %s (%s) has ended", ended.id, ended.wish.camera, ended.wish.reason)
-        spaces = await asyncio.to_thread(self._spaces)
+        spaces = await self.spaces()
         usage = await self.usage()
         short = await self._shortages(spaces, usage)
         for one in short:
@@ -201,6 +201,10 @@ class Retention:
                 why,
             )
         return Deleted(len(removed.ordinals), removed.size_bytes, len(left), sum(left))
+
+    async def spaces(self) -> Mapping[int, Space]:
+        """Of the folders that are there now."""
+        return await asyncio.to_thread(self._spaces)
 
     async def usage(self) -> Usage:
         """What footage takes now."""

@@ -28,7 +28,9 @@ create table folder (
     -- Also in the folder's `simpang-folder` file: a mount that is missing, or another disk, is not taken for it.
     marker text    not null unique,
     -- Where it was last seen; a relative path counts from the folder of this database.
-    path   text    not null
+    path   text    not null,
+    -- 1: when it was first used it lay on a disk of its own, so that without its marker that disk is missing.
+    apart  integer not null default 0 check (apart in (0, 1))
 );
 
 -- One row: one set of codec parameters (thousands of segments share one).
@@ -144,7 +146,8 @@ create table hold (
     made_us    integer not null,
     -- A hold that has ended stays, as the record of who held what and who let it go.
     released_us integer,                                     -- null: it holds
-    released_by text                                         -- '': its time was up
+    released_by text,                                        -- '': its time was up
+    released_why text   not null default ''
 );
 
 create index hold_camera on hold (camera, start_us) where released_us is null;

@@ -2,7 +2,8 @@
 create table folder (
     id     integer primary key check (id >= 1),
     marker text    not null unique,
-    path   text    not null
+    path   text    not null,
+    apart  integer not null default 0 check (apart in (0, 1))
 );
 
 alter table stream add column site text not null default '';
@@ -53,7 +54,8 @@ create table hold (
     until_us   integer,
     made_us    integer not null,
     released_us integer,
-    released_by text
+    released_by text,
+    released_why text not null default ''
 );
 
 create index hold_camera on hold (camera, start_us) where released_us is null;
