@@ -67,8 +67,11 @@ def video(
     b_frames: int = 0,
     slices: int = 1,
     noise: int = 0,
+    more: str = "",
 ) -> tuple[Unit, ...]:
-    """Pictures with parameter sets before each key frame. noise: bytes of each that do not compress."""
+    """Pictures with parameter sets before each key frame. noise: bytes of each that do not compress. more: of
+    the encoder's own settings ("aud=1").
+    """
     av.logging.set_level(av.logging.PANIC)
     context = av.CodecContext.create("libx264" if codec == "h264" else "libx265", "w")
     assert isinstance(context, av.VideoCodecContext)
@@ -78,6 +81,7 @@ def video(
     settings = (
         f"keyint={key_every}:min-keyint={key_every}:scenecut=0:bframes={b_frames}:b-adapt=0:slices={slices}"
     )
+    settings += f":{more}" if more else ""
     if codec == "h264":
         context.options = {"preset": "ultrafast", "x264-params": f"{settings}:threads=1"}
     else:

@@ -244,10 +244,10 @@ async def test_status_decides_the_reason(status: int, reason: type[StreamError])
 
 async def test_camera_without_video_that_can_be_recorded_says_what_it_has() -> None:
     async def describe(talk: Talk, request: Request) -> None:
-        await talk.reply(request, 200, body=b"m=video 0 RTP/AVP 26\r\n")
+        await talk.reply(request, 200, body=b"m=video 0 RTP/AVP 32\r\n")
 
     async with scripted_camera(DESCRIBE=describe) as camera:
-        assert "JPEG" in str(await refusal(camera))
+        assert "MPV" in str(await refusal(camera))
 
 
 @pytest.mark.parametrize("identity", ["a\x00b", "x" * 300, "é" * 10])
