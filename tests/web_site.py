@@ -23,16 +23,21 @@ from simpang.config.model import Config
 from simpang.gateway import Gateway
 from simpang.health import Health, HealthItem
 from simpang.jobs.model import Job, JobRefused, JobRequest, JobState
+from simpang.keeping import limits, policy
 from simpang.roster.view import Camera, CameraState, DeviceFacts, FoundDevice, Stream
+from simpang.storage import Storage
 from simpang.web.listeners import Listening, listening
 from simpang.web.roles import Role
 from simpang.web.sessions import Sessions
 from simpang.words import Words
+from simpang_buffer.index.events import Events
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.keeper import IndexKeeper
 from simpang_buffer.index.media_files import MediaFiles
+from simpang_buffer.index.retention import Retention, Space
 from simpang_buffer.media.fmp4 import init_segment
 from simpang_buffer.model import (
+    FIRST_FOLDER,
     VIDEO_TIMESCALE,
     AnchorSource,
     GapReason,
@@ -203,11 +208,26 @@ async def open_site(data: Path, *, head_s: float = 10.0, **config: Any) -> Async
             started_us=now_us(),
             version="0.1.0",
             gateway_key=None,
+            storage=site_storage(index, Config.model_validate({**TOML, **config})),
+            hold_bytes=lambda: 10**9,
             health=lambda _: told_health(roster.told),
             clock=lambda: Clock(trusted=True, source="ntp", offset_s=0.0),
         )
         async with listening(gateway, head_s=head_s) as opened:
             yield Site(gateway, opened, pool, roster, jobs)
+
+
+def site_storage(index: Index, config: Config) -> Storage:
+    """As the gateway has it, on a disk that has room."""
+    retention = Retention(
+        index,
+        lambda total_bytes: limits(config, total_bytes),
+        now_us=now_us,
+        clock_trusted=lambda: True,
+        policy=policy(config),
+        spaces=lambda: {FIRST_FOLDER: Space(10**12, 9 * 10**11)},
+    )
+    return Storage(config, index, retention, Events(index.db), now_us=now_us, clock_trusted=lambda: True)
 
 
 def told_health(cameras: Sequence[Camera]) -> Health:

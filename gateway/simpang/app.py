@@ -145,6 +145,7 @@ def _start(assembly: Assembly, notifier: Notifier, group: asyncio.TaskGroup) -> 
         "index": gateway.keeper.run,
         "roster": gateway.roster.run,
         "retention": assembly.retention.run,
+        "storage": gateway.storage.run,
         "jobs": gateway.jobs.run,
     }
     if assembly.discovery is not None:

@@ -13,7 +13,6 @@ from simpang import data_folder
 from simpang.clock import read_clock
 from simpang.config.boot import Boot
 from simpang.config.faults import Fault
-from simpang.config.model import Config
 from simpang.config.secrets import Secrets
 from simpang.confinement_health import confinement_items
 from simpang.gateway import Gateway
@@ -24,6 +23,8 @@ from simpang.jobs.gateway_key import GatewayKey
 from simpang.jobs.jobs import Jobs
 from simpang.jobs.manifest import Circumstances
 from simpang.jobs.model import Job
+from simpang.keeping import limits
+from simpang.keeping import policy as keeping_policy
 from simpang.logs.redaction import Redaction
 from simpang.roster.known import KnownCameras
 from simpang.roster.plan import Wanted
@@ -31,14 +32,17 @@ from simpang.roster.roster import Roster
 from simpang.roster.sign_in import credentials, own_listeners, uri_policy
 from simpang.roster.view import Camera, gap_reason
 from simpang.state.database import State
+from simpang.storage import Storage
+from simpang.storage_health import storage_items
 from simpang.supervise import Supervisor
 from simpang.web.sessions import Sessions
+from simpang_buffer.index.events import Events
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.keeper import IndexKeeper
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.recovery import Due
-from simpang_buffer.index.retention import Limits, Retention
-from simpang_buffer.model import GapReason
+from simpang_buffer.index.retention import Retention
+from simpang_buffer.model import FIRST_FOLDER, GapReason
 from simpang_buffer.recording.pool import RecorderPool
 from simpang_onvif.device import Credentials
 from simpang_onvif.discovery import Discovery
@@ -77,13 +81,25 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
     """Every part knows those it needs and no others."""
     config, data, index = boot.config, boot.data, opened.index
     supervisor = Supervisor()
+
+    def open_bytes() -> dict[int, int]:
+        files = [tail.fragments[-1] for tail in pool.open_files() if tail.fragments]
+        return {FIRST_FOLDER: sum(last.offset + last.size_bytes for last in files)}
+
+    def clock_trusted() -> bool:
+        return read_clock().trusted
+
     retention = Retention(
         index,
-        partial(_limits, config),
+        partial(limits, config),
         now_us=now_us,
-        clock_trusted=lambda: read_clock().trusted,
+        clock_trusted=clock_trusted,
+        policy=keeping_policy(config),
+        open_bytes=open_bytes,
+        booted_us=booted_us,
         oldest_first=lambda size_bytes, keys: keeper.oldest_first(size_bytes, keys),
     )
+    storage = Storage(config, index, retention, Events(index.db), now_us=now_us, clock_trusted=clock_trusted)
     pool = RecorderPool(
         data / "media",
         config.site.id,
@@ -132,6 +148,9 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
     def circumstances(job: Job, plan: Plan) -> Circumstances:
         return _circumstances(config.site.id, opened.key, roster.camera(job.request.camera))
 
+    def hold_bytes() -> int:
+        return int(data_folder.total(data) * config.buffer.hold_max_percent / 100)
+
     jobs = Jobs(
         config,
         boot.file.absolute().parent,
@@ -143,7 +162,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         circumstances=circumstances,
         current_reason=lambda camera: gap_reason(roster.camera(camera)),
         supervisor=supervisor,
-        hold_bytes=lambda: int(data_folder.total(data) * config.buffer.hold_max_percent / 100),
+        hold_bytes=hold_bytes,
     )
     started_us = now_us()
 
@@ -163,6 +182,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
             more=[
                 *confinement_items(pool.confinements()),
                 *index_items(keeper.condition(), str(index.db.path), at_us),
+                *storage_items(storage.condition(), config.site.time_zone, at_us),
             ],
         )
         return health(known, at_us)
@@ -172,6 +192,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         data=data,
         index=index,
         keeper=keeper,
+        storage=storage,
         state=opened.state,
         pool=pool,
         roster=roster,
@@ -180,6 +201,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         started_us=started_us,
         version=simpang.__version__,
         gateway_key=opened.key.public_text,
+        hold_bytes=hold_bytes,
         health=judge,
         clock=read_clock,
     )
@@ -196,12 +218,9 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def _limits(config: Config, total_bytes: int) -> Limits:
-    return Limits(
-        max_bytes=config.buffer.max_bytes.of(total_bytes),
-        min_free_bytes=config.buffer.min_free.of(total_bytes),
-        max_days=config.buffer.max_days,
-    )
+def booted_us() -> int:
+    """When this machine booted, by its clock of now."""
+    return now_us() - time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
 
 
 def _disk(boot: Boot) -> Disk:

@@ -13,6 +13,7 @@ from simpang.jobs.jobs import Jobs
 from simpang.roster.roster import Roster
 from simpang.roster.view import Camera, gap_reason
 from simpang.state.database import State
+from simpang.storage import Storage
 from simpang.web.sessions import Sessions
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.keeper import IndexKeeper
@@ -23,6 +24,7 @@ from simpang_buffer.recording.pool import RecorderPool
 @dataclass(frozen=True)
 class Gateway:
     """data: absolute. started_us: UTC. health(now_us) and clock() tell what is known and never wait.
+    hold_bytes(): what holds may take; blocks for a moment.
 
     gateway_key: the gateway's public key, base64url Ed25519, by which its manifests are verified.
     """
@@ -30,6 +32,7 @@ class Gateway:
     config: Config
     data: Path
     index: Index
+    storage: Storage
     state: State
     keeper: IndexKeeper
     pool: RecorderPool
@@ -39,6 +42,7 @@ class Gateway:
     started_us: int
     version: str
     gateway_key: str | None
+    hold_bytes: Callable[[], int]
     health: Callable[[int], Health]
     clock: Callable[[], Clock]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from simpang.cli import buffer_check
+from simpang.cli import buffer_check, kept
 from simpang.cli.exits import CliError, Exit
 from simpang.cli.verbs import Verbs, range_options, verb
 
@@ -35,6 +35,7 @@ def add(verbs: Verbs, shared: argparse.ArgumentParser) -> None:
     range_options(parser, needed=False)
 
     buffer_check.add(inner, shared)
+    kept.add(inner, shared)
 
 
 def list_(arguments: argparse.Namespace) -> int:

@@ -41,8 +41,8 @@ class Api:
     ) -> Any:
         return await self._json("POST", path, body=body, headers=headers)
 
-    async def delete(self, path: str) -> Any:
-        return await self._json("DELETE", path)
+    async def delete(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        return await self._json("DELETE", path, query=query)
 
     @contextlib.asynccontextmanager
     async def stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:

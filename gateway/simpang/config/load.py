@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from simpang.config.faults import ConfigFaults, Fault, fault, shown, words
+from simpang.config.kept import contradictions
 from simpang.config.lines import Location, key_lines, line_of
 from simpang.config.model import Camera, Config
 from simpang.config.values import nearest
@@ -64,6 +65,8 @@ def parse(text: str, file: Path) -> Config:
         for details in error.errors(include_url=False):
             location: Location = details["loc"]
             found.append((location, *words(details)))
+    if config is not None:
+        found += contradictions(config)
     if found or config is None:
         faults = {fault(file, line_of(lines, location), location, *said) for location, *said in found}
         raise ConfigFaults(sorted(faults, key=lambda one: (one.line, one.key)))

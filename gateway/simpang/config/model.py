@@ -69,6 +69,45 @@ class Site(Section):
     time_zone: TimeZone = Field(description="local time of the page, the windows and the billing day")
 
 
+class Keep(Section):
+    """How long streams are kept, where that is not as for all."""
+
+    max_days: float | None = Field(
+        default=None, gt=0, le=3650, description="older footage goes even if space suffices"
+    )
+    min_days: float | None = Field(
+        default=None, ge=0, le=3650, description="younger footage goes only when nothing else is left to go"
+    )
+    quota: Amount | None = Field(
+        default=None, description="these streams together never take more; % is of the file system"
+    )
+    weight: float | None = Field(
+        default=None, gt=0, le=100, description="where space is short, 2 is kept twice as long as 1"
+    )
+
+
+class CameraKeep(Keep):
+    """The same for one camera, and for its streams one by one."""
+
+    main: Keep | None = Field(default=None, description="what differs for its main stream")
+    sub: Keep | None = Field(default=None, description="what differs for its sub stream")
+
+
+class Promise(Section):
+    """Days of footage that somebody was promised: a minimum age with an alarm 72 hours before it breaks."""
+
+    party: Id = Field(description="to whom")
+    cameras: Annotated[tuple[Id, ...], Field(strict=False)] = Field(
+        default=(), description="which cameras; none named means all"
+    )
+    streams: Annotated[tuple[StreamName, ...], Field(strict=False)] = Field(
+        default=("main",), description="which of their streams"
+    )
+    days: float = Field(
+        gt=0, le=3650, description="footage so young goes only when nothing else is left to go"
+    )
+
+
 class Buffer(Section):
     path: Annotated[Path, Field(strict=False)] = Field(
         default=Path("/var/lib/simpang"), description="where footage and databases lie; --data overrides"
@@ -81,6 +120,17 @@ class Buffer(Section):
     )
     max_days: float = Field(
         default=30, gt=0, le=3650, description="older footage goes even if space suffices"
+    )
+    min_days: float = Field(
+        default=0, ge=0, le=3650, description="younger footage goes only when nothing else is left to go"
+    )
+    main: Keep | None = Field(default=None, description="what differs for main streams")
+    sub: Keep | None = Field(default=None, description="what differs for sub streams")
+    event_days: float | None = Field(
+        default=None, gt=0, le=3650, description="footage of events is kept so long, if that is longer"
+    )
+    event_margin_s: float = Field(
+        default=10, ge=0, le=600, description="so much before and after an event belongs to it"
     )
     flush_s: float = Field(default=2, ge=0.2, le=30, description="how much video a power cut costs")
     segment_s: float = Field(default=60, ge=10, le=600, description="length of one media file")
@@ -138,6 +188,7 @@ class Camera(Section):
     events: bool = Field(default=True, description="listen to the camera's events")
     transport: Literal["tcp", "udp"] = Field(default="tcp", description="udp loses packets on a busy link")
     allow_basic: bool = Field(default=False, description="sign in though it shows the password")
+    keep: CameraKeep = Field(default=CameraKeep(), description="what differs for its footage")
 
     @model_validator(mode="before")
     @classmethod
@@ -191,6 +242,7 @@ class Config(Section):
     discovery: Discovery = Discovery()
     credentials: Credentials | None = None
     camera: Annotated[tuple[Camera, ...], Field(strict=False, max_length=64)] = ()
+    promise: Annotated[tuple[Promise, ...], Field(strict=False, max_length=64)] = ()
     central: Annotated[tuple[Central, ...], Field(strict=False, max_length=8)] = ()
     uplink: Uplink = Uplink()
 

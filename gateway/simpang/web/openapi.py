@@ -29,6 +29,22 @@ QUERIES: dict[str, dict[str, Any]] = {
         "schema": {"type": "string"},
     },
     "state": {"description": "only jobs in this state", "schema": {"type": "string"}},
+    "camera": {"description": "only this camera", "schema": {"type": "string"}},
+    "kind": {"description": "only this kind of event", "schema": {"type": "string"}},
+    "after": {"description": "`next` of the page before", "schema": {"type": "string"}},
+    "ended": {"description": "true: also what no longer holds", "schema": {"type": "boolean"}},
+    "case": {"description": "all holds of this case", "schema": {"type": "string"}},
+    "who": {"description": "who asks, for the record", "schema": {"type": "string", "maxLength": 64}},
+    "reason": {"description": "why, for the record", "schema": {"type": "string", "maxLength": 500}},
+    "max_bytes": {
+        "description": "instead of [buffer] max_bytes: `400 GB`, `80%`",
+        "schema": {"type": "string"},
+    },
+    "max_days": {"description": "instead of [buffer] max_days", "schema": {"type": "number"}},
+    "bps": {
+        "description": "a rate of `stream` (main where not given) of `camera`: `2 Mbit/s`",
+        "schema": {"type": "string"},
+    },
 }
 _ID = {"type": "string", "pattern": "^[a-z0-9-]{1,32}$"}
 _PROBLEM = {

@@ -11,7 +11,21 @@ from dataclasses import dataclass
 from aiohttp import web
 from pydantic import BaseModel
 
-from simpang.web import cameras, footage, index, jobs, live, metrics, openapi, page, schemas, site, snapshot
+from simpang.web import (
+    cameras,
+    footage,
+    index,
+    jobs,
+    live,
+    metrics,
+    openapi,
+    page,
+    retained,
+    schemas,
+    site,
+    snapshot,
+)
+from simpang.web import retained_schemas as kept
 from simpang.web.roles import Role
 
 
@@ -83,6 +97,27 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _STREAM + "/live", Role.TECHNICIAN, live.get_live,
           "WebSocket: text init, binary header, then a binary fragment per frame", None, 101,
           problems=("not-found", "upgrade-required", "busy")),
+    Route("DELETE", _STREAM + "/footage", Role.INSTALLER, retained.delete_footage,
+          "Delete what lies in the range, but for what is held", kept.Deleted,
+          query=("start", "end", "who", "reason"), problems=(*_CLIP, "conflict")),
+    Route("GET", "/api/v1/holds", Role.TECHNICIAN, retained.get_holds, "What nobody may evict", kept.Holds,
+          query=("camera?", "ended?", "after?"), problems=("malformed",)),
+    Route("POST", "/api/v1/holds", Role.INSTALLER, retained.post_hold, "Hold footage", kept.Hold, 201,
+          body=kept.HoldAsked, problems=("malformed", "not-found", "conflict")),
+    Route("DELETE", "/api/v1/holds", Role.INSTALLER, retained.delete_holds, "Release all holds of a case",
+          kept.Holds, query=("case", "who", "reason?"), problems=_TIMES),
+    Route("DELETE", "/api/v1/holds/{id}", Role.INSTALLER, retained.delete_hold,
+          "Release a hold; its record stays", kept.Hold, query=("who", "reason?"), problems=_TIMES),
+    Route("GET", "/api/v1/events", Role.VIEWER, retained.get_events, "What happened before the cameras",
+          kept.Events, query=("start", "end", "camera?", "kind?", "after?"), problems=("malformed",)),
+    Route("POST", "/api/v1/events", Role.TECHNICIAN, retained.post_event, "Mark a moment", kept.Event, 201,
+          body=kept.EventAsked, problems=("malformed", "not-found", "conflict")),
+    Route("GET", "/api/v1/deletions", Role.TECHNICIAN, retained.get_deletions,
+          "What was removed, when, by which rule, and at whose wish", kept.Deletions,
+          query=("start", "end", "camera?", "after?"), problems=("malformed",)),
+    Route("GET", "/api/v1/storage/forecast", Role.VIEWER, retained.get_forecast,
+          "How many days the footage will last, now and after a change", kept.Forecast,
+          query=("max_bytes?", "max_days?", "camera?", "stream?", "bps?"), problems=("malformed",)),
     Route("GET", "/api/v1/uplinks", Role.VIEWER, jobs.get_uplinks, "Where footage can be sent",
           schemas.Uplinks),
     Route("GET", "/api/v1/jobs", Role.VIEWER, jobs.get_jobs, "What is sent, newest first", schemas.Jobs,
