@@ -32,6 +32,10 @@ class TcpGate:
     def mend(self) -> None:
         self._open.set()
 
+    def lead_to(self, host: str, port: int) -> None:
+        """From now on to another camera."""
+        self._target = (host, port)
+
     def hold(self) -> None:
         """Connections stay, and nothing passes any more."""
         self._flowing.clear()
