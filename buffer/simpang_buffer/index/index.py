@@ -57,6 +57,8 @@ class Index:
         # more than the first.
         self.places: dict[int, Path] = {FIRST_FOLDER: media}
         self.absent: frozenset[int] = frozenset()
+        # Copies of a move, by folder and path: on the garbage list until they are whole, and left alone.
+        self.spared: set[tuple[int, Path]] = set()
         # For the modules beside this one that keep tables of their own (holds, events).
         self.db = database
         # Of the file that was open then: another one counts its streams anew.
@@ -177,7 +179,8 @@ class Index:
         the correction. size: width and height at its start. shift_us: see `insert_segments`.
         """
         async with self.db.transaction() as tx:
-            await insert_run(tx, key, header, *(size or (segments[0].width, segments[0].height)))
+            width, height = size or (segments[0].width, segments[0].height)
+            await insert_run(tx, key, header, width, height, late=True)
             return await insert_late(tx, key, segments, shift_us)
 
     async def segments(self, key: StreamKey, start_us: int, end_us: int) -> list[Segment]:
@@ -258,14 +261,20 @@ class Index:
                 done = Removed(done.ordinals | more.ordinals, done.size_bytes + more.size_bytes)
         return done
 
-    async def garbage(self) -> list[Path]:
-        """Paths relative to the media folder that are to be unlinked."""
-        return [garbage_path(row[0]) for row in await self.db.read("select path from garbage order by path")]
+    async def garbage(self, folder: int | None = None) -> list[Path]:
+        """Paths relative to their media folder (None: of all folders) that are to be unlinked."""
+        rows = await self.db.read(
+            "select path from garbage where ?1 is null or folder_id = ?1 order by path", (folder,)
+        )
+        return [garbage_path(row[0]) for row in rows]
 
-    async def drop_garbage(self, paths: Iterable[Path]) -> None:
+    async def drop_garbage(self, paths: Iterable[Path], folder: int = FIRST_FOLDER) -> None:
         """Only after the files are unlinked and their folders synced."""
         async with self.db.transaction() as tx:
-            await tx.run_many("delete from garbage where path = ?", [(path.as_posix(),) for path in paths])
+            await tx.run_many(
+                "delete from garbage where path = ? and folder_id = ?",
+                [(path.as_posix(), folder) for path in paths],
+            )
 
     async def gone(self, key: StreamKey, start_us: int, end_us: int) -> list[Gone]:
         """Stretches in the range that were recorded and are no more, in order."""

@@ -20,16 +20,28 @@ from simpang_buffer.model import RunHeader, Segment, StreamKey
 ORDINAL_FLOOR = "ordinal_floor"
 
 
-async def insert_run(tx: Transaction, key: StreamKey, header: RunHeader, width: int, height: int) -> None:
-    """The first row of a run stays as it is. key: the header's own but for footage of another site."""
+async def insert_run(
+    tx: Transaction, key: StreamKey, header: RunHeader, width: int, height: int, *, late: bool = False
+) -> None:
+    """The first row of a run stays as it is. key: the header's own but for footage of another site. late: it
+    was recorded before runs that the index holds."""
     stream_id = await stream_id_of(tx, key)
-    await tx.run(
+    added = await tx.run(
         """insert into run (stream_id, run, anchor_us, anchor_source, camera_offset_us, previous_end,
                             codec, width, height, boot_id, anchor_boot_us)
            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing""",
         (stream_id, header.run, header.anchor_us, header.anchor_source, header.camera_offset_us,
          header.previous_end, header.codec, width, height, header.boot_id, header.anchor_boot_us),
     )  # fmt: skip
+    if added and not late:
+        # The index may have been exchanged under a run, and heard of its files before it hears of the run.
+        await tx.run(
+            """update run set (start_us, end_us, last_seq) =
+                 (select min(start_us), max(end_us), coalesce(max(seq), -1) from segment
+                  where stream_id = ?1 and run = ?2 and start_us >= anchor_us)
+               where stream_id = ?1 and run = ?2""",
+            (stream_id, header.run),
+        )
     await tx.run("update stream set next_run = max(next_run, ?) where id = ?", (header.run + 1, stream_id))
 
 

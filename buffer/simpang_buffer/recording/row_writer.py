@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from simpang_buffer.index.errors import StorageFull
+from simpang_buffer.index.errors import CorruptIndex, ReadOnly, StorageFull, Unreadable
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.insertion import insert_run, insert_segments
 from simpang_buffer.model import StreamKey
@@ -28,14 +28,16 @@ _GATHER_S = 0.05
 # A run's number must not be given twice, even if the power goes: it is sent away with the first chunk, which
 # is 4 s long.
 _COMPANY_S = 2.0
-_FULL_DISK_RETRY_S = 1.0
+_RETRY_S = 0.5
+# Others see to it (retention makes room, the index's keeper mends or replaces the file), so it is waited for.
+_MENDED = (StorageFull, CorruptIndex, ReadOnly, Unreadable)
 
 
 class RowWriter:
     """`put` what is said, `run` beside it.
 
     then: called with each message, in order, after what it says is committed. on_disk_full: called when the
-    index finds no room; it is tried again until there is some.
+    index finds no room. What the index refuses is tried again until it can be written.
     """
 
     def __init__(
@@ -74,21 +76,22 @@ class RowWriter:
                 self._waiting.task_done()
 
     async def _write(self, messages: Sequence[Message]) -> None:
-        await self._in_spite_of_a_full_disk(partial(self._write_rows, messages))
+        await self._until_it_can(partial(self._write_rows, messages))
         for message in messages:
-            await self._in_spite_of_a_full_disk(partial(self._then, message))
+            await self._until_it_can(partial(self._then, message))
 
-    async def _in_spite_of_a_full_disk(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _until_it_can(self, work: Callable[[], Awaitable[None]]) -> None:
         level = logging.WARNING
         while True:
             try:
                 await work()
-            except StorageFull as error:
-                # Recording goes on meanwhile: its files are adopted if we do not live to see room.
+            except _MENDED as error:
+                # Recording goes on meanwhile: its files are adopted if we do not live to see it written.
                 logger.log(level, "the index cannot be written yet: %s", error)
                 level = logging.DEBUG
-                self._on_disk_full()
-                await asyncio.sleep(_FULL_DISK_RETRY_S)
+                if isinstance(error, StorageFull):
+                    self._on_disk_full()
+                await asyncio.sleep(_RETRY_S)
             else:
                 return
 
