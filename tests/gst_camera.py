@@ -26,6 +26,7 @@ VIDEO = {
     " option-string=pools=1:frame-threads=1:log-level=none ! h265parse"
     " ! rtph265pay name=pay0 pt=96 config-interval=-1",
     "jpeg": "jpegenc quality=70 ! rtpjpegpay name=pay0 pt=26",
+    "jpeg422": "videoconvert ! video/x-raw,format=Y42B ! jpegenc ! rtpjpegpay name=pay0 pt=26",
 }
 AUDIO = {
     "none": "",

@@ -28,7 +28,7 @@ class GstCamera:
 
 @contextlib.asynccontextmanager
 async def gst_camera(
-    video: Literal["h264", "h265", "jpeg"] = "h264",
+    video: Literal["h264", "h265", "jpeg", "jpeg422"] = "h264",
     audio: Literal["none", "aac", "pcma"] = "none",
     *,
     user: str = "",

@@ -271,7 +271,7 @@ async def test_odd_fragments_and_header_extensions_are_accepted(codec: VideoCode
                     time=unit.pts,
                     marker=nal is unit.nals[-1] and is_end(codec, piece),
                 )
-                # A header extension of one word, as ONVIF's replay extension is on some cameras' live streams.
+                # A header extension of one word, as some cameras send ONVIF's for replay in live streams.
                 extended = (
                     bytes((plain[0] | 0x10,)) + plain[1:12] + struct.pack(">HHI", 0xABAC, 1, 7) + plain[12:]
                 )
