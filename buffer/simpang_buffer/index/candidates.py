@@ -8,6 +8,7 @@ since files may be taken in late and runs dated anew.
 
 from __future__ import annotations
 
+import enum
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -28,6 +29,15 @@ _ANEW_US = 3_600_000_000
 # No segment is longer (segment_s is at most ten minutes, but key frames may be minutes apart).
 _LONGEST_US = 1_800_000_000
 _FIRST = (-(1 << 62), -1, -1)
+
+
+class _Kind(enum.Enum):
+    """Which rows of a stream and folder make one queue, the oldest first."""
+
+    ALL = enum.auto()
+    PLAIN = enum.auto()
+    EVENT = enum.auto()
+    MISDATED = enum.auto()
 
 
 @dataclass
@@ -52,8 +62,10 @@ class Candidates:
         self._index = index
         self._margin_us = margin_us
         self._booted_us = booted_us
-        self._windows: dict[tuple[StreamKey, int, bool], _Window] = {}
-        self._first_runs: dict[StreamKey, int] = {}
+        self._windows: dict[tuple[StreamKey, int, _Kind], _Window] = {}
+        # Streams with runs of this boot that say they are older than it, from this run on.
+        self._misdated: dict[StreamKey, int] = {}
+        self._booted_at_us = 0
         self._folders: dict[StreamKey, set[int]] = {}
         self._ids: dict[StreamKey, int] = {}
         self._last_event = 0
@@ -99,13 +111,16 @@ class Candidates:
             rule = rules(key)
             # Without a trusted clock an event is no reason: there is one order, that of recording.
             apart = bool(self._trusted) and rule.event_us > rule.max_us
+            kinds = [_Kind.PLAIN, _Kind.EVENT] if apart else [_Kind.ALL]
+            if key in self._misdated:
+                kinds.append(_Kind.MISDATED)
             for folder in stored.intersection(folders):
-                for event in (False, True) if apart else (False,):
-                    window = self._windows.setdefault((key, folder, event), _Window())
+                for kind in kinds:
+                    window = self._windows.setdefault((key, folder, kind), _Window())
                     while not window.rows:
-                        if not await self._fill(window, key, folder, event if apart else None):
+                        if not await self._fill(window, key, folder, kind):
                             break
-                    found.append(Queue(key, folder, event, window.rows, window.more))
+                    found.append(Queue(key, folder, kind is _Kind.EVENT, window.rows, window.more))
         return found
 
     def drop(self, key: StreamKey, ordinals: frozenset[int]) -> None:
@@ -123,11 +138,18 @@ class Candidates:
         self._folders.clear()
         self._trusted, self._read_at_us = clock_trusted, now_us
         self._last_event = (await self._index.db.read("select coalesce(max(id), 0) from event"))[0][0]
+        self._misdated = {}
+        booted_us = self._booted_us()
+        if not clock_trusted or booted_us is None:
+            return
+        self._booted_at_us = booted_us
         rows = await self._index.db.read(
-            """select camera, stream, coalesce((select min(run) from run r where r.stream_id = c.id and
-                 r.boot_id = (select value from meta where key = 'boot_id')), next_run) from stream c"""
+            """select c.camera, c.stream, min(r.run) from run r join stream c on c.id = r.stream_id
+               where r.boot_id = (select value from meta where key = 'boot_id') and r.start_us < ?
+               group by c.id""",
+            (booted_us,),
         )
-        self._first_runs = {StreamKey(camera, stream): run for camera, stream, run in rows}
+        self._misdated = {StreamKey(camera, stream): run for camera, stream, run in rows}
 
     def _rewind(self, ranges: Iterable[Protected]) -> None:
         """Has read anew what lies in them or behind, and was passed over or taken for something else."""
@@ -142,34 +164,40 @@ class Candidates:
                     window.rows = deque(row for row in window.rows if row.start_us < back[0])
                     window.at, window.more = back, True
 
-    async def _fill(self, window: _Window, key: StreamKey, folder: int, event: bool | None) -> bool:
-        """Looks at the rows behind; whether there may be more. event: only those of events, only others, or
-        (None) both."""
+    async def _fill(self, window: _Window, key: StreamKey, folder: int, kind: _Kind) -> bool:
+        """Looks at the rows behind; whether there may be more."""
         # Most queues give up a row now and then; one that was emptied at once has more to give.
         limit, window.limit = window.limit, _LONG_PAGE
-        rows = await self._read(key, window.at, limit)
+        rows = await self._read(key, window.at, limit, kind)
         spans = Spans()
-        if event is not None and rows:
+        apart = kind in (_Kind.PLAIN, _Kind.EVENT)
+        if apart and rows:
             ends_us = max(row[3] for row in rows)
             spans = await event_spans(self._index.db, key.camera, rows[0][2], ends_us, self._margin_us)
         held = self.protection.of(key)
-        first_run, booted_us = self._first_runs.get(key, 0), self._booted_us() if self._trusted else None
-        if booted_us is None:
-            booted_us = _FIRST[0]
+        first_run = self._misdated.get(key)
         for run, seq, start_us, end_us, size_bytes, ordinal, where in rows:
             window.at = (start_us, run, seq)
             if where != folder or held.touch(start_us, end_us):
                 continue
-            if event is not None and spans.touch(start_us, end_us) != event:
+            if apart and spans.touch(start_us, end_us) != (kind is _Kind.EVENT):
                 continue
-            believed_us = max(end_us, booted_us) if run >= first_run else end_us
-            window.rows.append(Row(ordinal, start_us, believed_us, size_bytes))
+            misdated = first_run is not None and run >= first_run and end_us < self._booted_at_us
+            if misdated != (kind is _Kind.MISDATED):
+                continue
+            # It cannot be older than this boot, of which it is.
+            end_us = self._booted_at_us if misdated else end_us
+            window.rows.append(Row(ordinal, start_us, end_us, size_bytes))
         window.more = len(rows) == limit
         return window.more
 
-    async def _read(self, key: StreamKey, at: tuple[int, int, int], limit: int) -> list[DatabaseRow]:
+    async def _read(
+        self, key: StreamKey, at: tuple[int, int, int], limit: int, kind: _Kind
+    ) -> list[DatabaseRow]:
         start_us, run, seq = at
-        if self._trusted:
+        if kind is _Kind.MISDATED and at == _FIRST:
+            run = self._misdated[key]
+        if self._trusted and kind is not _Kind.MISDATED:
             return await self._index.db.read(
                 """select run, seq, start_us, end_us, size_bytes, ordinal, folder_id from segment
                    where stream_id = ? and (start_us, run, seq) > (?, ?, ?)

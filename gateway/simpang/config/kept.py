@@ -49,8 +49,8 @@ def contradictions(config: Config) -> Iterator[tuple[Location, str, str]]:
             for stream in promise.streams or STREAMS:
                 one = kept(config, camera, stream)
                 if promise.days > one.max_days:
-                    where = f"{camera}/{stream}" if camera else f"{stream} streams"
-                    said = f"promises {promise.days:g} days, but {where} goes after {one.max_days:g}"
+                    what = f"{camera}/{stream}" if camera else f"footage of {stream} streams"
+                    said = f"promises {promise.days:g} days, but {what} goes after {one.max_days:g}"
                     yield ("promise", number, "days"), said, "promise less, or make max_days larger"
 
 
