@@ -136,12 +136,17 @@ async def _adopt_stream(
 
 async def _unknown(index: Index, files: MediaFiles, key: StreamKey, run: int) -> list[int]:
     row = await index.run(key, run)
-    if row is None or row.last_seq < 0:
+    if len(index.places) > 1:
+        # Files of one run lie in several folders, and the last row may be of another than this one.
+        there = await asyncio.to_thread(files.segments, key, run)
+        rows = {one.seq for one in await index.segments_of_run(key, run)} if there else set()
+        found = [seq for seq in there if seq not in rows]
+    elif row is None or row.last_seq < 0:
         found = await asyncio.to_thread(files.segments, key, run)
     else:
         found = await asyncio.to_thread(files.segments_after, key, run, row.last_seq)
     # What is to be deleted and could not be yet is known, though its run may be forgotten.
-    garbage = set(await index.garbage()) if found else set()
+    garbage = set(await index.garbage(files.folder)) if found else set()
     return [seq for seq in found if segment_path(key, run, seq) not in garbage]
 
 

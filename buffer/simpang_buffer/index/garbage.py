@@ -21,17 +21,19 @@ _BATCH = 100
 
 
 async def empty_garbage(index: Index, files: MediaFiles) -> dict[Path, OSError]:
-    """Unlinks all that is on the garbage list; returns what could not be and why: it stays there. Idempotent.
+    """Unlinks all that is on the garbage list of this folder; returns what could not be and why: it stays
+    there. Idempotent.
 
     Raises OSError where more than MOST_STUCK files are stuck, or a folder cannot be synced.
     """
-    paths = await index.garbage()
+    listed = await index.garbage(files.folder)
+    paths = [path for path in listed if (files.folder, path) not in index.spared]
     stuck: dict[Path, OSError] = {}
     for at in range(0, len(paths), _BATCH):
         batch = paths[at : at + _BATCH]
         stuck |= await asyncio.to_thread(_unlink, files, batch)
         gone = [path for path in batch if path not in stuck]
-        await index.drop_garbage(gone)
+        await index.drop_garbage(gone, files.folder)
         await _remove_empty_runs(index, files, gone)
         if len(stuck) > MOST_STUCK:
             raise next(iter(stuck.values()))

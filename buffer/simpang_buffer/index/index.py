@@ -6,6 +6,7 @@ index only for the garbage list, in one transaction that also records what is go
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -195,15 +196,17 @@ class Index:
     async def extents(
         self, key: StreamKey, start_us: int, end_us: int
     ) -> list[tuple[int, int, int, int, int]]:
-        """(run, seq, start_us, end_us, size_bytes) of the segments that overlap the range, by start.
+        """(run, seq, start_us, end_us, size_bytes) of the segments that overlap the range and can be read
+        now, by start.
 
         A month takes some 40 ms, where whole segments would take a second.
         """
         rows = await self.db.read(
             """select run, seq, start_us, end_us, size_bytes from segment
                where stream_id = ?1 and start_us < ?2 and end_us > ?3
-                 and start_us >= ?3 - (select longest_us from stream where id = ?1) order by start_us""",
-            (await self._id(key), end_us, start_us),
+                 and start_us >= ?3 - (select longest_us from stream where id = ?1)
+                 and folder_id not in (select value from json_each(?4)) order by start_us""",
+            (await self._id(key), end_us, start_us, json.dumps(sorted(self.absent))),
         )
         return [(run, seq, start, end, size) for run, seq, start, end, size in rows]
 

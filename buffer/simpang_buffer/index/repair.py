@@ -61,7 +61,7 @@ async def _repair(index: Index, files: MediaFiles, fault: Fault) -> bool:
         case "missing" if row is not None:
             return await index.condemn([row], GapReason.DISK_ERROR) == 1
         case "garbage" if row is not None:
-            await index.drop_garbage([row.path])
+            await index.drop_garbage([row.path], row.folder)
             return True
         case "short" if row is not None:
             # The row first: until the file is adopted it is one that no row knows, as after a crash.

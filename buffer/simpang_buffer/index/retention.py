@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -88,9 +88,10 @@ class Deleted:
 
 
 class Retention:
-    """limits: from the size of a file system, since one of them may be a share of it. spaces: of the folders
-    that are there, by id. open_bytes: by folder, of files that no row counts yet. booted_us: see Candidates.
-    oldest_first: asked before so many bytes (of these streams) are evicted; whether older rows may have come.
+    """limits: from the size of a file system, since one may be a share of it. limits_of: each folder's own,
+    from its id and size. folders: those that are there; spaces: theirs, by id. open_bytes: by folder, of
+    files that no row counts yet. booted_us: see Candidates. oldest_first: asked before so many bytes (of
+    these streams) are evicted; whether older rows may have come.
 
     `run` forever, or `run_once` by hand. Raises StorageError, OSError: whoever supervises starts it anew.
     """
@@ -104,6 +105,8 @@ class Retention:
         clock_trusted: Callable[[], bool],
         policy: Policy | None = None,
         files: MediaFiles | None = None,
+        folders: Callable[[], Iterable[MediaFiles]] | None = None,
+        limits_of: Callable[[int, int], Limits] | None = None,
         spaces: Callable[[], Mapping[int, Space]] | None = None,
         open_bytes: Callable[[], Mapping[int, int]] = dict,
         booted_us: Callable[[], int | None] = lambda: None,
@@ -118,7 +121,9 @@ class Retention:
         self._now_us = now_us
         self._clock_trusted = clock_trusted
         self._policy = policy or Policy()
-        self._files = files or MediaFiles(index.media)
+        only = files or MediaFiles(index.media)
+        self._folders = folders or (lambda: [only])
+        self._limits_of = limits_of
         self._spaces = spaces or (lambda: {FIRST_FOLDER: disk_space(index.media)})
         self._open_bytes = open_bytes
         self._candidates = Candidates(index, self._policy.margin_us, booted_us)
@@ -218,18 +223,23 @@ class Retention:
     async def _shortages(self, spaces: Mapping[int, Space], usage: Usage) -> list[Shortage]:
         keys = frozenset(key for key, _ in usage.stored)
         total_bytes = sum(space.total_bytes for space in spaces.values())
-        short = shortages(spaces, usage, self._limits, self._policy.quotas(keys, total_bytes))
+        quotas = self._policy.quotas(keys, total_bytes)
+        short = shortages(spaces, usage, self._limits, quotas, self._limits_of)
         if not self._asked.is_set():
             return short
         self._asked.clear()
         full = [folder for folder, space in spaces.items() if space.free_bytes < FLOOR_BYTES]
-        if not full and not await asyncio.to_thread(self._has_room, self._index.media):
-            full = [FIRST_FOLDER]
+        if not full:
+            full = await asyncio.to_thread(self._without_room, list(spaces))
         return short + [
             Shortage(FLOOR_BYTES, folder)
             for folder in full
             if not any(one.folder == folder and one.bytes >= FLOOR_BYTES for one in short)
         ]
+
+    def _without_room(self, folders: Sequence[int]) -> list[int]:
+        """Where nothing can be written though there seems to be space: no inodes, or a quota."""
+        return [one for one in folders if not self._has_room(self._index.files(one).root)]
 
     def _rule(self, key: StreamKey) -> Rule:
         if self._policy.rules is not None:
@@ -277,15 +287,18 @@ class Retention:
         return removed
 
     async def _empty_garbage(self) -> None:
-        try:
-            stuck = await empty_garbage(self._index, self._files)
-        except StorageFull:
-            # The files are gone by now, so there is room to say so.
-            stuck = await empty_garbage(self._index, self._files)
+        stuck: dict[Path, OSError] = {}
+        for files in self._folders():
+            try:
+                found = await empty_garbage(self._index, files)
+            except StorageFull:
+                # The files are gone by now, so there is room to say so.
+                found = await empty_garbage(self._index, files)
+            stuck |= {files.root / path: error for path, error in found.items()}
         for path in stuck.keys() - self._stuck:
             logger.warning(
                 "%s cannot be deleted: %s; see whose it is, and to the disk's health",
-                self._files.root / path,
+                path,
                 stuck[path].strerror,
             )
         self._stuck = set(stuck)

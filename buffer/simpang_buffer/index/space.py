@@ -92,8 +92,19 @@ def shortages(
     usage: Usage,
     limits: Callable[[int], Limits],
     quotas: Sequence[Quota],
+    limits_of: Callable[[int, int], Limits] | None = None,
 ) -> list[Shortage]:
-    """All that is not kept now. spaces: of the folders that are there; limits: from a size in bytes."""
+    """All that is not kept now. spaces: of the folders that are there; limits: from a size in bytes, for each
+    and for all of them together. limits_of: instead, each folder's own, from its id and size."""
+    if limits_of is not None:
+        found = [
+            Shortage(
+                excess_bytes(space, usage.in_folder(folder), limits_of(folder, space.total_bytes)), folder
+            )
+            for folder, space in spaces.items()
+        ]
+        found += [Shortage(usage.of(quota.keys) - quota.max_bytes, None, quota) for quota in quotas]
+        return [one for one in found if one.bytes > 0]
     found = [
         Shortage(excess_bytes(space, usage.in_folder(folder), limits(space.total_bytes)), folder)
         for folder, space in spaces.items()

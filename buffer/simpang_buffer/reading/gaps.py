@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from simpang_buffer.index.absence import unavailable
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.rows import Gone
 from simpang_buffer.model import GapReason, StreamKey
@@ -65,7 +66,8 @@ async def gaps(
     ]
     if tail is not None:
         runs += [start for file in (*tail.before, tail) if (start := _start_of(file)) is not None]
-    gone = await index.gone(key, start_us, end_us)
+    gone = [*await index.gone(key, start_us, end_us), *await unavailable(index, key, start_us, end_us)]
+    gone.sort(key=lambda stretch: stretch.start_us)
     reached_us = max((run.end_us for run in runs), default=start_us)
     recording = tail is not None or (now_us is not None and bool(runs) and now_us - reached_us < _SETTLING_US)
     return list(explain(start_us, end_us, list(stretches), runs, gone, None if recording else current_reason))

@@ -6,6 +6,7 @@ words of the daemon it only remembers which of them failed here, and goes on in 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from simpang_buffer.model import FIRST_FOLDER
 
 # A disk that keeps a call for so long is hanging: one that is only slow is done with a flush by then.
 STUCK_S = 5.0
+# The daemon hears of each failure within a second and makes another offer; this is for when it cannot.
+_REST_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,17 @@ class Places:
     """What one recorder process may write to. stuck_s: for how long the disk of a folder has been in one
     call."""
 
-    def __init__(self, offered: Sequence[Place], stuck_s: Callable[[Path], float] = lambda path: 0.0) -> None:
+    def __init__(
+        self,
+        offered: Sequence[Place],
+        stuck_s: Callable[[Path], float] = lambda path: 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._offered = tuple(offered)
         self._stuck_s = stuck_s
-        self._failed: set[int] = set()
+        self._monotonic = monotonic
+        # When each failed last.
+        self._failed: dict[int, float] = {}
         # Where a file begins when nothing is offered: it then fails with the reason of that folder.
         self._last = offered[0] if offered else None
 
@@ -59,18 +69,22 @@ class Places:
 
     def holds(self, folder: int) -> bool:
         """Whether a file in it may go on past its next key frame."""
-        return any(place.folder == folder and self._is_usable(place) for place in self._offered)
+        best = self.best()
+        return best is None or any(one.folder == folder and self._is_usable(one) for one in self._offered)
 
     def hangs(self, folder: int) -> bool:
         """Whether its disk has kept the thread for so long that nothing more is entrusted to it."""
         return any(place.folder == folder and self._stuck_s(place.path) > STUCK_S for place in self._offered)
 
     def note_failed(self, folder: int) -> None:
-        """Nothing begins there until the daemon offers it anew."""
-        self._failed.add(folder)
+        """Nothing begins there for a while, or until the daemon makes another offer."""
+        self._failed[folder] = self._monotonic()
 
     def _is_usable(self, place: Place) -> bool:
-        return place.folder not in self._failed and self._stuck_s(place.path) <= STUCK_S
+        failed_at = self._failed.get(place.folder)
+        if failed_at is not None and self._monotonic() - failed_at < _REST_S:
+            return False
+        return self._stuck_s(place.path) <= STUCK_S
 
 
 def only(media: Path) -> Places:

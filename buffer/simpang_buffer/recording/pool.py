@@ -21,6 +21,7 @@ from simpang_buffer.reading.tail import Tail
 from simpang_buffer.recording.adopter import Adopter
 from simpang_buffer.recording.hearing import SILENCE_S
 from simpang_buffer.recording.live import LiveDropped, LiveFeed, LiveFrame, LiveInit
+from simpang_buffer.recording.places import Place
 from simpang_buffer.recording.sandbox.confinement import Confinement
 from simpang_buffer.recording.sign_in_ledger import SignInLedger
 from simpang_buffer.recording.spec import StreamSpec
@@ -130,6 +131,12 @@ class RecorderPool:
             previous_end = self._ended.pop(key, self._previous_end)
             self._worker_of(key).want(spec, previous_end)
         self._wanted = wanted
+
+    def use(self, places: Sequence[Place]) -> None:
+        """New files begin in these folders, the best first; where there is none, nothing is recorded. Before
+        the first call they begin in `media`."""
+        for worker in self._workers:
+            worker.use(places)
 
     async def trust_anew(self, camera: str) -> None:
         """A person says that the camera's certificate has changed rightly: the next that it shows is pinned.

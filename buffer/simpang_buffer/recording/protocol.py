@@ -5,13 +5,13 @@ object and a payload of bytes. Both sides bound it before memory is taken. The t
 one program: a message that does not parse is a fault, never something to guess at, and raises
 `ProtocolError`.
 
-    daemon -> recorder: record forget watch unwatch distrust stop
+    daemon -> recorder: folders record forget watch unwatch distrust stop
     recorder -> daemon: confined pulse state condition contents sign-in certificate opened
-                        fragment closed idle init frame dropped
+                        fragment closed failed idle init frame dropped
 
 Per stream and run: opened { fragment } closed, again for each file. `fragment` means written, `closed`
-durable. A file that broke has no `closed`. `idle` ends what `record` began, after the last file: its reason
-is that of the gap, and with `broken` some file has to be adopted before the stream is recorded again.
+durable. A file that broke has `failed` instead, and its run ends. `idle` ends what `record` began, after the
+last file: its reason is that of the gap, and with `broken` some file has to be adopted.
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.recording.hearing import SILENCE_S, Hearing
+from simpang_buffer.recording.offers import Offers
+from simpang_buffer.recording.places import Place
 from simpang_buffer.recording.protocol import Message, encode
 from simpang_buffer.recording.retry import DiskRetry
 from simpang_buffer.recording.sandbox.confinement import Confinement
@@ -105,6 +107,7 @@ class Worker:
         # Of each camera's certificates, as the index last said.
         self._pins: dict[str, dict[int, str]] = {}
         self._monotonic = monotonic
+        self._offers = Offers()
         self._orders: dict[StreamKey, _Order] = {}
         self._changed = asyncio.Event()
         self._link: asyncio.StreamWriter | None = None
@@ -149,6 +152,14 @@ class Worker:
             if key.camera == camera and self._link and order.told is not None and not order.stopping:
                 self._send(Message("distrust", key))
                 self._stop(key, order, GapReason.RESTART)
+
+    def use(self, places: Sequence[Place]) -> None:
+        """New files begin in these folders, the best first."""
+        if self._offers.use(places):
+            # What failed in another folder need not wait for that one.
+            for order in self._orders.values():
+                order.disk = DiskRetry()
+        self._changed.set()
 
     async def run_once(self) -> None:
         """Starts a process and works with it until it ends, which raises RecorderDied.
@@ -207,6 +218,7 @@ class Worker:
 
     async def _start(self, theirs: socket.socket) -> Process:
         settings = self._settings
+        self._offers.begins()
         # -P: nothing is imported from the folder that the daemon happens to be started in.
         return await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "simpang_buffer.recording.process",
@@ -253,6 +265,7 @@ class Worker:
 
     def _note_confined(self, confinement: Confinement) -> None:
         self.confinement = confinement
+        self._offers.narrow(confinement)
 
     def _note_sign_in(self, key: StreamKey, step: str, tries: int, basic: bool) -> None:
         told = self._orders[key].told
@@ -277,6 +290,7 @@ class Worker:
     async def _reconcile(self) -> None:
         while True:
             self._changed.clear()
+            self._offer()
             for key in list(self._orders):
                 try:
                     await self._reconcile_stream(key, self._orders[key])
@@ -287,6 +301,13 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._changed.wait()
+
+    def _offer(self) -> None:
+        """Raises RecorderDied where the process cannot reach the folder that is best now."""
+        if (path := self._offers.out_of_reach()) is not None:
+            raise RecorderDied(f"{path} was mounted after it confined itself")
+        if (message := self._offers.message()) is not None:
+            self._send(message)
 
     def _put_off(self, key: StreamKey, order: _Order, error: StorageError | OSError) -> None:
         """What the index or a file of this stream refuses now stops no other stream."""
@@ -314,6 +335,9 @@ class Worker:
             view.told_state("disabled", None, "", None)
             if self._orders[key].wanted is None:
                 del self._orders[key]
+        elif self._offers.nowhere:
+            words = "no media folder is there; see `simpang buffer folders`"
+            view.told_state("connecting", GapReason.DISK_ERROR, words, None)
         elif self._monotonic() >= order.disk.not_before:
             await self._record(order, order.wanted, view)
 
