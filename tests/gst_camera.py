@@ -80,8 +80,8 @@ def main() -> None:
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(launch_line(options))
     factory.set_shared(options["shared"])
-    if options["user"] or options["certificate"]:
-        guard(server, factory, options["user"], options["password"], options["certificate"])
+    if options["user"] or options.get("certificate"):
+        guard(server, factory, options["user"], options["password"], options.get("certificate", ""))
     server.get_mount_points().add_factory("/stream", factory)
     if server.attach(None) == 0:
         sys.exit("gst camera: no port")

@@ -145,6 +145,7 @@ async def test_a_backup_is_restored_if_it_is_good(tmp_path: Path) -> None:
 
     async with open_index(path) as index:
         assert len(await index.segments(KEY, 0, START_US * 2)) == 2
+    await asyncio.to_thread(back_up, path, target)
     path.unlink()
     target.write_bytes(target.read_bytes()[:-5000])
     assert not await asyncio.to_thread(restore, target, path)

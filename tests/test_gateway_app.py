@@ -269,6 +269,37 @@ def test_killed_gateway_records_again_within_five_seconds(tmp_path: Path) -> Non
     assert _seconds(gap["end"]) - _seconds(gap["start"]) < 5 + 2
 
 
+def test_damaged_index_delays_no_recording_and_is_rebuilt_beside_it(tmp_path: Path) -> None:
+    port = free_port()
+    with gst_camera() as camera:
+        url = f"rtsp://simpang:{quote(PASSWORD)}@127.0.0.1:{camera}/stream"
+        write_site(tmp_path, f'[[camera]]\nid = "utara"\nurl = "{url}"\nrecord = ["main"]\n', port)
+        with daemon(tmp_path, port) as first:
+            until(lambda: served(first))
+            until(lambda: states(first)["utara"]["streams"][0]["last_fragment"])
+            first.stop()
+        index = first.data / "index.db"
+        before = sorted(first.data.rglob("*.mp4"))
+        index.write_bytes(b"\0" * index.stat().st_size)
+
+        with daemon(tmp_path, port) as second:
+            until(lambda: served(second))
+            until(lambda: _written(second))
+            rebuilt = second.cli("buffer", "rebuild", "--data", str(second.data), "--wait")
+            status = second.cli("status")
+            check = second.cli("buffer", "check", "--deep", "--data", str(second.data))
+            coverage = second.ask("buffer", "list", "--start", "-2m", "--camera", "utara")["items"]
+            second.stop()
+
+    assert len(before) == 1
+    assert before[0].exists()
+    assert (rebuilt.returncode, check.returncode) == (0, 0), (rebuilt.stderr, check.stdout)
+    assert "the index was damaged" in second.log or "the index is being rebuilt" in second.log
+    assert [path.name for path in second.data.glob("index.db.damaged-*")] != []
+    assert len(next(one for one in coverage if one["stream"] == "main")["spans"]) >= 2
+    assert status.returncode == 0
+
+
 def _written(gateway: Daemon) -> Any:
     return states(gateway)["utara"]["streams"][0]["last_fragment"]
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from simpang_buffer.index.backup import backup_path, restore
+from simpang_buffer.index.backup import backup_path, read_ends, restore
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.model import StreamKey, segment_path
 
@@ -52,9 +52,6 @@ class Due:
 def recover(index: Path, media: Path, site: str, now_us: int) -> Due | None:
     """Makes sure that what is opened next is an index of this folder: the one that is there, the backup, or
     none. Returns the rebuild that is due, also one that an earlier start did not finish. Raises OSError."""
-    with contextlib.suppress(FileNotFoundError):
-        # A crash while a backup was put in its place.
-        index.with_name(index.name + ".new").unlink()
     found = _fault(index, media, site)
     if found is not None:
         cause, detail = found
@@ -120,18 +117,12 @@ def _fault(index: Path, media: Path, site: str) -> tuple[Cause, str] | None:
         return None
     try:
         with contextlib.closing(_look_into(index)) as connection:
-            tables = {
-                row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")
-            }
+            tables = read_ends(connection)
             if not tables:
                 return "missing", f"{index.name} was empty"
             facts = dict(connection.execute("select key, value from meta where key = 'site'"))
             if _is_foreign(connection, tables, facts.get("site"), media, site):
                 return "foreign", f"{index.name} is that of site {facts.get('site')!r}, or of another folder"
-            # Each table's first and last page: a file that was cut off or overwritten shows here.
-            for table in sorted(tables):
-                connection.execute(f'select * from "{table}" order by 1 desc limit 1').fetchall()
-            connection.execute("select max(ordinal) from segment").fetchall()
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR):
