@@ -24,6 +24,7 @@ from simpang_buffer.index.foreign import make_way
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.model import GapReason, StreamKey
+from simpang_buffer.recording.clock_word import ClockWord, word_fields
 from simpang_buffer.recording.hearing import SILENCE_S, Hearing
 from simpang_buffer.recording.offers import Offers
 from simpang_buffer.recording.places import Place
@@ -108,6 +109,7 @@ class Worker:
         self._pins: dict[str, dict[int, str]] = {}
         self._monotonic = monotonic
         self._offers = Offers()
+        self._clock = ClockWord()
         self._orders: dict[StreamKey, _Order] = {}
         self._changed = asyncio.Event()
         self._link: asyncio.StreamWriter | None = None
@@ -161,6 +163,12 @@ class Worker:
                 order.disk = DiskRetry()
         self._changed.set()
 
+    def tell_clock(self, word: ClockWord) -> None:
+        """Whether the gateway's clock is right; a process hears of it before anything else."""
+        self._clock = word
+        if self._link is not None:
+            self._send(Message("clock", fields=word_fields(word)))
+
     async def run_once(self) -> None:
         """Starts a process and works with it until it ends, which raises RecorderDied.
 
@@ -174,6 +182,7 @@ class Worker:
             reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
             stack.pop_all()  # the writer closes it now
         self._link, self.pid = writer, process.pid
+        self.tell_clock(self._clock)
         hearing = Hearing(
             self._views,
             self._index,
@@ -347,11 +356,11 @@ class Worker:
 
     async def _record(self, order: _Order, spec: StreamSpec, view: StreamView) -> None:
         first_run = await self._next_run(spec.key, view)
+        # The run before may lie in its folder only, and be adopted in a moment.
         recorded_before = first_run > 1
         pins = self._pins.get(spec.key.camera)
         try:
             await make_way(self._index.db, self._settings.folders(), spec.key)
-            recorded_before = await self._index.newest_run(spec.key) is not None
             pins = await certificates.pinned(self._index, spec.key.camera)
         except StorageError as error:
             # A stream that was recorded before goes on without the index; its files are taken in later.
