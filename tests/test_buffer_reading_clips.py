@@ -20,9 +20,9 @@ from simpang_buffer.model import Fragment, FragmentFlags, GapReason, StreamKey
 from simpang_buffer.reading import sources
 from simpang_buffer.reading.clips import Clip, Gap, clips
 from simpang_buffer.reading.coverage import Span, coverage
-from simpang_buffer.reading.errors import RangeTooLong
 from simpang_buffer.reading.gaps import RunStart, Stretch, explain
 from simpang_buffer.reading.tail import Tail, Tails, no_tail
+from simpang_buffer.recording import segment_writer
 
 NOW_US = START_US + 1000 * SECOND_US
 
@@ -82,7 +82,7 @@ async def test_a_clip_starts_with_the_key_frame_before_and_holds_whole_fragments
     read = await clip(index, start_s, end_s)
 
     assert extent(read) == [found]
-    assert FragmentFlags.KEY in read.parts[0].pieces[0].fragment.flags
+    assert FragmentFlags.KEY in next(read.parts[0].pieces()).fragment.flags
 
 
 async def test_a_start_between_distant_key_frames_goes_back_to_the_last_one(index: Index) -> None:
@@ -101,7 +101,7 @@ async def test_parts_end_with_the_run_and_with_the_codec_parameters(index: Index
     read = await clip(index, 0, 20)
 
     assert extent(read) == [(0, 3), (3.2, 6.2), (10, 13)]
-    assert [part.codec[:4] for part in read.parts] == ["avc1", "hvc1", "hvc1"]
+    assert [part.format.codec[:4] for part in read.parts] == ["avc1", "hvc1", "hvc1"]
     assert seconds(read.gaps) == [
         (3, 3.2, "timeout"),
         (6.2, 10, "auth"),
@@ -150,7 +150,7 @@ async def test_no_fragment_is_missed_or_doubled_while_a_file_is_closed(index: In
     read = await clip(index, 0, 9, tails)
     covered = await coverage(index, tails, KEY, at(0), at(9), at(9), GapReason.AUTH)
 
-    times = [piece.fragment.decode_time for part in read.parts for piece in part.pieces]
+    times = [piece.fragment.decode_time for part in read.parts for piece in part.pieces()]
     assert times == [90_000 * second for second in range(9)]
     assert extent(read) == [(0, 9)]
     assert [(span.start_us, span.end_us) for span in covered.spans] == [(at(0), at(9))]
@@ -170,7 +170,7 @@ async def test_a_tail_that_grows_while_it_is_read_is_copied_once(index: Index) -
     growing += fragments[2:]
     read = await reading
 
-    assert len(read.parts[0].pieces) in (2, 4)
+    assert len(list(read.parts[0].pieces())) in (2, 4)
 
 
 async def test_eviction_while_a_clip_is_looked_up_shortens_it(index: Index) -> None:
@@ -236,15 +236,79 @@ async def test_a_row_without_its_file_costs_that_file_alone(
     assert seconds(read.gaps) == [(4, 8, "disk-error")]
 
 
-async def test_a_range_with_more_than_memory_should_hold_is_refused(
+async def test_a_long_range_reads_only_the_files_at_its_ends(index: Index) -> None:
+    """A month is 43,200 files: all others are what their rows say until somebody reads the clip."""
+    await recorded(index, Take(seconds=30, segment_s=4))
+    run = await written(index.media, Take(seconds=4, run=2, start_us=at(31)), close=False)
+    tails = tails_of(run.tail)
+
+    short = await clips(index, tails, KEY, at(5.5), at(34.5), detail=True)
+    long = await clips(index, tails, KEY, at(5.5), at(34.5), detail=False)
+
+    read = [[one.source.fragments is not None for one in part.slices] for part in long.parts]
+    assert read == [[True] + [False] * 6, [True]]
+    assert extent(long) == extent(short) == [(5, 30), (31, 35)]
+    assert [list(part.pieces()) for part in long.parts] == [list(part.pieces()) for part in short.parts]
+    assert long.gaps == short.gaps
+
+
+async def test_a_range_of_many_days_is_read_page_by_page(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await recorded(index, Take(seconds=6, segment_s=2))
-    monkeypatch.setattr(sources, "MAX_FRAGMENTS", 5)
+    await recorded(index, Take(seconds=30, segment_s=4))
+    whole = await clip(index, 1.5, 29.5)
 
-    with pytest.raises(RangeTooLong, match="ask for less"):
-        await clip(index, 0, 6)
-    assert (await clip(index, 0, 2)).parts
+    monkeypatch.setattr(sources, "_PAGE_US", 3 * SECOND_US)
+
+    assert await clip(index, 1.5, 29.5) == whole
+
+
+async def test_a_start_in_a_file_without_a_key_frame_goes_back_to_the_file_that_has_one(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A camera that sends one key frame and never another (8.9): its files end at a limit, not before one."""
+    monkeypatch.setattr(segment_writer, "_MAX_FILE_TICKS", 3 * 90_000)
+    await recorded(index, Take(seconds=12, key_every=1000))
+
+    read = await clip(index, 10.5, 11)
+
+    assert extent(read) == [(0, 11)]
+    assert FragmentFlags.KEY in next(read.parts[0].pieces()).fragment.flags
+    assert len(read.parts) == 1
+
+
+async def test_a_run_whose_clock_was_put_right_is_found_at_its_new_times(index: Index) -> None:
+    """Its files say what the clock said then; the index has moved its rows."""
+    await recorded(index, Take(seconds=9, segment_s=4))
+    moved_us = 3600 * SECOND_US
+    async with index.db.transaction() as tx:
+        await tx.run("update run set recorded_anchor_us = anchor_us, anchor_us = anchor_us + ?", (moved_us,))
+        await tx.run("update run set start_us = start_us + ?1, end_us = end_us + ?1", (moved_us,))
+        await tx.run("update segment set start_us = start_us + ?1, end_us = end_us + ?1", (moved_us,))
+
+    read = await clip(index, 3602.5, 3606.5)
+
+    assert extent(read) == [(3602, 3607)]
+    assert [piece.fragment.start_us for piece in read.parts[0].pieces()] == [
+        at(3600 + second) for second in range(2, 7)
+    ]
+    assert (await clip(index, 0, 100)).parts == ()
+
+
+async def test_files_of_a_folder_that_is_not_there_are_a_gap(index: Index) -> None:
+    run = await written(index.media, Take(seconds=9, segment_s=3))
+    for file in run.files:
+        await index.add_run(file.head.header, 160, 120)
+    for row in run.rows:
+        await index.add_segment(replace(row, folder=7) if row.seq == 1 else row)
+
+    for detail in (True, False):
+        read = await clips(
+            index, no_tail, KEY, at(0), at(9), current_reason=GapReason.AUTH, now_us=NOW_US, detail=detail
+        )
+
+        assert extent(read) == [(0, 3), (6, 9)]
+        assert seconds(read.gaps) == [(3, 6, "disk-error")]
 
 
 async def test_a_clock_set_back_makes_overlapping_parts_and_loses_nothing(index: Index) -> None:

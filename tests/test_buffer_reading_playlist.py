@@ -46,7 +46,7 @@ async def served(found: Clip) -> AsyncIterator[tuple[str, list[str]]]:
 
     async def get_part(request: web.Request) -> web.Response:
         part = next(one for one in found.parts if uri(one) == request.path[1:])
-        mp4 = ProgressiveMp4(part)
+        mp4 = await asyncio.to_thread(ProgressiveMp4.read, part, indexed=False)
         wanted = request.http_range
         asked.append(request.headers.get("Range", ""))
         start, end = wanted.start or 0, wanted.stop or mp4.total_bytes
@@ -55,7 +55,7 @@ async def served(found: Clip) -> AsyncIterator[tuple[str, list[str]]]:
         return web.Response(body=body, status=206, headers=head, content_type="video/mp4")
 
     async def get_playlist(request: web.Request) -> web.Response:
-        return web.Response(text=playlist(found, uri), content_type="application/vnd.apple.mpegurl")
+        return web.Response(text="".join(playlist(found, uri)), content_type="application/vnd.apple.mpegurl")
 
     app = web.Application()
     app.add_routes([web.get("/clip.m3u8", get_playlist), web.get("/{part}", get_part)])
@@ -107,7 +107,7 @@ async def test_parts_of_two_sizes_are_one_playlist_with_a_discontinuity(index: I
     )
     found = await clip(index, 1.5, 40)
 
-    text = playlist(found, uri)
+    text = "".join(playlist(found, uri))
     async with served(found) as (address, _):
         _, complaints = await run("ffmpeg", "-v", "error", "-xerror", "-i", address, "-f", "null", "-")
         output, _ = await run(
@@ -129,11 +129,11 @@ async def test_parts_of_two_sizes_are_one_playlist_with_a_discontinuity(index: I
     lengths = [float(line[8:].rstrip(",")) for line in lines if line.startswith("#EXTINF:")]
     assert sum(lengths) == 14
     target = next(line for line in lines if "TARGETDURATION" in line)
-    assert int(target.partition(":")[2]) == 4 >= max(lengths)
+    assert int(target.partition(":")[2]) == 10 >= max(lengths)
 
 
 async def test_an_empty_clip_is_a_valid_playlist_of_nothing(index: Index) -> None:
-    text = playlist(await clip(index, 0, 5), uri)
+    text = "".join(playlist(await clip(index, 0, 5), uri))
 
     assert text.splitlines()[-1] == "#EXT-X-ENDLIST"
     assert "EXTINF" not in text

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import struct
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from media_files import decode_errors, probe
 from media_samples import aac, g711
 from recordings import FRAME_TICKS, KEY, SECOND_US, START_US, Take, recorded, written
 from simpang_buffer.index.index import Index, open_index
-from simpang_buffer.model import Fragment, FragmentFlags, GapReason
-from simpang_buffer.reading.clips import Part, Piece, clips
+from simpang_buffer.model import GapReason
+from simpang_buffer.reading.clips import Part, clips
 from simpang_buffer.reading.errors import Altered, Vanished
+from simpang_buffer.reading.layout import joined
 from simpang_buffer.reading.progressive import ProgressiveMp4
+from simpang_buffer.reading.seek_boxes import Reference
 from simpang_buffer.reading.tail import no_tail
 
 
@@ -48,6 +51,16 @@ def ffprobe(path: Path, *options: str) -> dict[str, Any]:
     return found
 
 
+def boxes(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """(type, offset) of each top-level box; together they are all there is."""
+    at = 0
+    while at < len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        assert size >= 8 and at + size <= len(data)
+        yield kind, at
+        at += size
+
+
 def described(path: Path) -> dict[str, Any]:
     return ffprobe(path, "-show_format", "-show_packets")
 
@@ -71,7 +84,7 @@ async def test_a_clip_plays_from_zero_with_every_picture(
     take = TAKES[kind]
     await recorded(index, take)
     (part,) = await parts(index, start_s, end_s)
-    mp4 = ProgressiveMp4(part)
+    mp4 = await asyncio.to_thread(ProgressiveMp4.read, part)
 
     path = tmp_path / "clip.mp4"
     await asyncio.to_thread(path.write_bytes, await content(mp4))
@@ -96,7 +109,7 @@ async def test_a_clip_plays_from_zero_with_every_picture(
         assert seconds_heard == pytest.approx(pictures / 15, abs=0.2)
         assert "mp4a.40.2" in mp4.mime or "alaw" in mp4.mime
     else:
-        assert mp4.mime == f'video/mp4; codecs="{part.codec}"'
+        assert mp4.mime == f'video/mp4; codecs="{part.format.codec}"'
 
 
 async def test_sound_and_pictures_are_moved_by_the_same(index: Index, tmp_path: Path) -> None:
@@ -106,7 +119,9 @@ async def test_sound_and_pictures_are_moved_by_the_same(index: Index, tmp_path: 
     for number, start_s in enumerate((0, 3, 7)):
         (part,) = await parts(index, start_s, 9)
         path = tmp_path / f"{number}.mp4"
-        await asyncio.to_thread(path.write_bytes, await content(ProgressiveMp4(part)))
+        await asyncio.to_thread(
+            path.write_bytes, await content(await asyncio.to_thread(ProgressiveMp4.read, part))
+        )
         shown = await asyncio.to_thread(described, path)
         ends = {
             stream: max(float(p["pts_time"]) for p in shown["packets"] if p["codec_type"] == stream)
@@ -121,10 +136,10 @@ async def test_sound_and_pictures_are_moved_by_the_same(index: Index, tmp_path: 
 async def test_bytes_in_any_slices_are_those_of_the_whole(index: Index) -> None:
     await recorded(index, Take(seconds=9, segment_s=4, sound=aac(seconds=9), width=320, height=240))
     (part,) = await parts(index, 2.5, 8.5)
-    mp4 = ProgressiveMp4(part)
+    mp4 = await asyncio.to_thread(ProgressiveMp4.read, part)
     whole = await content(mp4)
     chosen = random.Random(1)
-    borders = sorted({0, len(whole), *(start for _, start, _ in mp4.piece_ranges())})
+    borders = sorted({0, mp4.init_bytes, len(whole), *(at for kind, at in boxes(whole) if kind == b"moof")})
 
     # Around every border of a fragment and of its decode time, then anywhere.
     for border in borders:
@@ -154,28 +169,44 @@ async def test_the_clip_of_a_part_is_the_part(index: Index) -> None:
 async def test_only_decode_times_differ_from_what_was_recorded(index: Index) -> None:
     run = await recorded(index, Take(seconds=6, sound=aac(seconds=6)))
     (part,) = await parts(index, 2, 6)
-    mp4 = ProgressiveMp4(part)
-    whole = await content(mp4)
+    whole = await content(await asyncio.to_thread(ProgressiveMp4.read, part))
     recorded_bytes = run.files[0].path.read_bytes()
 
-    for piece, start, end in mp4.piece_ranges():
-        original = recorded_bytes[piece.fragment.offset :][: piece.fragment.size_bytes]
-        differing = [at for at, (a, b) in enumerate(zip(whole[start:end], original, strict=True)) if a != b]
+    pieces = list(part.pieces())
+    moofs = [at for kind, at in boxes(whole) if kind == b"moof"]
+    assert len(moofs) == len(pieces) == 4
+    for piece, at in zip(pieces, moofs, strict=True):
+        size = piece.fragment.size_bytes
+        original = recorded_bytes[piece.fragment.offset :][:size]
+        served = whole[at : at + size]
+        differing = [at for at, (a, b) in enumerate(zip(served, original, strict=True)) if a != b]
         assert len(differing) <= 16
         assert max(differing) < original.index(b"mdat")
+
+
+async def test_what_stands_between_fragments_is_skipped_and_no_seal_is_shown(index: Index) -> None:
+    await recorded(index, Take(seconds=9, segment_s=4))
+    (part,) = await parts(index, 0, 9)
+
+    whole = await content(await asyncio.to_thread(ProgressiveMp4.read, part))
+
+    kinds = [kind for kind, _ in boxes(whole)]
+    assert set(kinds) == {b"ftyp", b"moov", b"sidx", b"moof", b"mdat", b"free"}
+    assert kinds.count(b"moof") == kinds.count(b"mdat") == 9
+    assert b"uuid" not in kinds
 
 
 @pytest.mark.parametrize("kind", ["h264", "h264 with AAC", "h265 with A-law"])
 async def test_players_seek_by_the_segment_index(index: Index, tmp_path: Path, kind: str) -> None:
     await recorded(index, replace(TAKES[kind], seconds=20))
     (part,) = await parts(index, 0, 20)
-    mp4 = ProgressiveMp4(part)
+    mp4 = await asyncio.to_thread(ProgressiveMp4.read, part)
     whole = await content(mp4)
     path = tmp_path / "clip.mp4"
     # Besides the start only one fragment is there: who reads his way towards it finds nothing.
-    ranges = mp4.piece_ranges()
+    moofs = [at for kind, at in boxes(whole) if kind == b"moof"]
     sparse = bytearray(len(whole))
-    for start, end in ((0, ranges[9][2]), (ranges[15][1], ranges[15][2])):
+    for start, end in ((0, moofs[10]), (moofs[15], moofs[16])):
         sparse[start:end] = whole[start:end]
     await asyncio.to_thread(path.write_bytes, sparse)
 
@@ -187,16 +218,14 @@ async def test_players_seek_by_the_segment_index(index: Index, tmp_path: Path, k
     assert float(length["format"]["duration"]) == pytest.approx(20, abs=0.1)
 
 
-async def test_a_month_of_key_frames_fits_the_segment_index() -> None:
-    fragment = Fragment(0, 1000, 0, 45_000, START_US, FragmentFlags.KEY, 15)
-    pieces = tuple(Piece(Path("/x"), 1, 0, replace(fragment, offset=at), 0) for at in range(66_000))
-    part = Part(b"h" * 32, "avc1", 1, 1, None, None, b"init", pieces)
+def test_a_month_of_key_frames_fits_the_segment_index() -> None:
+    stretches = [Reference(1000, 45_000, True)] * 200_000
 
-    mp4 = ProgressiveMp4(part)
+    together = joined(iter(stretches))
 
-    assert mp4.total_bytes > 66_000_000
-    first = mp4.piece_ranges()[0][1]
-    assert 12 * 0x7FFF < first < 12 * 0xFFFF + 100
+    assert len(together) < 0xFFFF
+    assert sum(one.size_bytes for one in together) == 200_000_000
+    assert sum(one.duration for one in together) == 200_000 * 45_000
 
 
 async def test_the_open_tail_plays_too(index: Index, tmp_path: Path) -> None:
@@ -204,7 +233,9 @@ async def test_the_open_tail_plays_too(index: Index, tmp_path: Path) -> None:
     read = await clips(index, lambda key: run.tail, KEY, START_US + SECOND_US, START_US + 60 * SECOND_US)
 
     path = tmp_path / "clip.mp4"
-    await asyncio.to_thread(path.write_bytes, await content(ProgressiveMp4(read.parts[0])))
+    await asyncio.to_thread(
+        path.write_bytes, await content(await asyncio.to_thread(ProgressiveMp4.read, read.parts[0]))
+    )
 
     assert await asyncio.to_thread(decode_errors, path) == ""
     assert (await asyncio.to_thread(probe, path)).frames == 45
@@ -213,7 +244,7 @@ async def test_the_open_tail_plays_too(index: Index, tmp_path: Path) -> None:
 async def test_a_file_that_goes_or_changes_while_it_is_read_is_told(index: Index) -> None:
     run = await recorded(index, Take(seconds=4, segment_s=2))
     (part,) = await parts(index, 0, 4)
-    mp4 = ProgressiveMp4(part)
+    mp4 = await asyncio.to_thread(ProgressiveMp4.read, part)
     first, second = (file.path for file in run.files)
     await asyncio.to_thread(second.rename, second.with_suffix(".away"))
 

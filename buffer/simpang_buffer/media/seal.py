@@ -186,6 +186,11 @@ def table_box(fragments: Sequence[Fragment], final_seal: bytes) -> bytes:
     return _uuid_box(TABLE_UUID, body + end)
 
 
+def table_bytes(fragments: int) -> int:
+    """Size of the table box of a file of so many fragments."""
+    return _TABLE_EXTRA_BYTES + fragments * _ENTRY.size
+
+
 def table_size(end: bytes) -> int:
     """Size of the table box that a file's last TABLE_END_BYTES announce. Raises BadBox when they do not."""
     if len(end) != TABLE_END_BYTES or end[4:] != TABLE_MAGIC:

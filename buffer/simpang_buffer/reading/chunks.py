@@ -10,30 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import struct
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import BinaryIO
 
 from simpang_buffer.index.index import Index
-from simpang_buffer.media.boxes import parse_moof
+from simpang_buffer.media.boxes import MAX_MOOF_BYTES
 from simpang_buffer.media.fmp4 import VIDEO_TRACK
-from simpang_buffer.media.seal import SEAL_BYTES, BadBox, first_digest, parse_seal_box, seal_digest
+from simpang_buffer.media.seal import SEAL_BYTES, BadBox, first_digest, parse_seal_box
 from simpang_buffer.model import VIDEO_TIMESCALE, Fragment, FragmentFlags, StreamKey
 from simpang_buffer.reading.clips import Clip
-from simpang_buffer.reading.errors import Altered, TooLarge, Vanished
+from simpang_buffer.reading.errors import Altered
+from simpang_buffer.reading.heads import unreadable, vanished
+from simpang_buffer.reading.moof import moof_size, samples_of
 from simpang_buffer.reading.seek_boxes import AccessPoint, mfra, mfra_bytes
-from simpang_buffer.reading.sources import Source, sources
+from simpang_buffer.reading.sources import Source, detailed, sources
 from simpang_buffer.reading.tail import Tails
-
-# Four minutes of 4 Mbit/s: cameras that send key frames hours apart (8.9) must not fill the memory.
-MAX_CHUNK_BYTES = 128 << 20
-# A trun of ours (14496-12 section 8.8.8): size, type, flags, count, data offset; then of the first sample its
-# duration, size, flags and, where the flags say so, composition offset.
-_TRUN_OFFSET = 0x800
-_FIRST_SAMPLE = struct.Struct(">4x4sI4x4x12xi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +65,11 @@ async def chunks(index: Index, tails: Tails, clip: Clip) -> list[Chunk]:
     Their boundaries are the run's, so the first may start before the clip and the last end after it. The
     chunk that is still being written is left out. Raises what reading the index raises.
     """
-    pieces = [piece for part in clip.parts for piece in part.pieces]
-    if not pieces:
+    if not clip.parts:
         return []
-    wanted = {(piece.run, piece.chunk) for piece in pieces}
-    start_us = min(piece.fragment.start_us for piece in pieces)
-    end_us = max(piece.fragment.end_us for piece in pieces)
+    wanted = await asyncio.to_thread(_wanted, clip)
+    start_us = min(part.start_us for part in clip.parts)
+    end_us = max(part.end_us for part in clip.parts)
     files = await sources(index, tails, clip.key, start_us, end_us)
     last_seqs = await _last_seqs(index, tails, clip.key, {run for run, _ in wanted})
     found: list[Chunk] = []
@@ -86,34 +81,66 @@ async def chunks(index: Index, tails: Tails, clip: Clip) -> list[Chunk]:
     return found
 
 
-def chunk_bytes(chunk: Chunk) -> bytes:
-    """The object. Blocks: call it in a thread. The recorded bytes are checked against their seals first.
+@dataclass(frozen=True, slots=True)
+class ChunkBody:
+    """A chunk as an object to be sent, however large: its size and hash, and its bytes as often as wanted."""
 
-    Raises Vanished when the file was deleted meanwhile, Altered when it does not hold what was sealed,
-    TooLarge beyond MAX_CHUNK_BYTES.
+    size_bytes: int
+    sha256: bytes
+    _chunk: Chunk
+    _end: bytes = field(repr=False)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The object's bytes in order. Blocks. Raises Vanished and Altered."""
+        yield self._chunk.init
+        with _opened(self._chunk) as file:
+            for fragment in self._chunk.fragments:
+                yield from _blocks(file, fragment.offset, fragment.size_bytes)
+        yield self._end
+
+
+def chunk_body(chunk: Chunk) -> ChunkBody:
+    """The object, after one pass over the recorded bytes in which they are checked against their seals.
+
+    Blocks: call it in a thread. Raises Vanished when the file was deleted meanwhile, Altered when it does not
+    hold what was sealed.
     """
-    if chunk.size_bytes > MAX_CHUNK_BYTES:
-        raise TooLarge(
-            f"{chunk.key}: {chunk.size_bytes >> 20} MB between two key frames are too much to send at once; "
-            "set the camera's key frame interval to some seconds"
-        )
-    first, last = chunk.fragments[0], chunk.fragments[-1]
+    whole = hashlib.sha256(chunk.init)
+    points: list[AccessPoint] = []
+    offset = len(chunk.init)
     try:
-        with chunk.path.open("rb") as file:
-            # The first seal of a file builds on all that stands before it; any other on the seal before it.
-            before_at = 0 if chunk.starts_file else first.offset - SEAL_BYTES
-            file.seek(before_at)
-            recorded = memoryview(file.read(last.offset + last.size_bytes + SEAL_BYTES - before_at))
-    except FileNotFoundError as error:
-        raise Vanished(f"{chunk.path} was deleted while it was read; ask for the range again") from error
-    try:
-        bodies = _checked(chunk, recorded, before_at)
-        points = _access_points(chunk, bodies)
-    except (BadBox, struct.error) as error:
+        with _opened(chunk) as file:
+            digest = _digest_before(chunk, file)
+            for fragment in chunk.fragments:
+                sealed = hashlib.sha256(digest)
+                head = b""
+                for block in _blocks(file, fragment.offset, fragment.size_bytes):
+                    head = head or block
+                    sealed.update(block)
+                    whole.update(block)
+                digest = sealed.digest()
+                if parse_seal_box(file.read(SEAL_BYTES)).digest != digest:
+                    raise BadBox(f"the seal at {fragment.offset + fragment.size_bytes} does not fit")
+                if FragmentFlags.KEY in fragment.flags:
+                    points.append(AccessPoint(fragment.decode_time + _first_offset(head), offset))
+                offset += fragment.size_bytes
+    except BadBox as error:
         raise Altered(
             f"{chunk.path} does not hold what was sealed ({error}); `simpang buffer check --deep` tells more"
         ) from error
-    return b"".join((chunk.init, *bodies, mfra(VIDEO_TRACK, points)))
+    end = mfra(VIDEO_TRACK, points)
+    whole.update(end)
+    return ChunkBody(chunk.size_bytes, whole.digest(), chunk, end)
+
+
+def _wanted(clip: Clip) -> set[tuple[int, int]]:
+    """Run and number of each chunk with a fragment of the clip."""
+    return {
+        (one.source.run, number)
+        for part in clip.parts
+        for one in part.slices
+        for number, _ in list(detailed(one.source).numbered())[one.first : one.stop]
+    }
 
 
 def _cut(key: StreamKey, file: Source, last_seq: int | None) -> Iterator[Chunk]:
@@ -124,6 +151,9 @@ def _cut(key: StreamKey, file: Source, last_seq: int | None) -> Iterator[Chunk]:
     ]
     if file.growing:
         groups = groups[:-1]
+    format_ = file.format
+    if format_ is None:
+        return
     for at, (number, fragments) in enumerate(groups):
         keys = sum(FragmentFlags.KEY in fragment.flags for fragment in fragments)
         data_bytes = sum(fragment.size_bytes for fragment in fragments)
@@ -133,15 +163,15 @@ def _cut(key: StreamKey, file: Source, last_seq: int | None) -> Iterator[Chunk]:
             number=number,
             start_us=fragments[0].start_us,
             duration_us=sum(fragment.duration for fragment in fragments) * 1_000_000 // VIDEO_TIMESCALE,
-            size_bytes=len(file.format.init) + data_bytes + mfra_bytes(keys),
-            codec=file.format.codec,
-            width=file.format.width,
-            height=file.format.height,
-            audio_entry=file.format.audio_entry,
+            size_bytes=len(format_.init) + data_bytes + mfra_bytes(keys),
+            codec=format_.codec,
+            width=format_.width,
+            height=format_.height,
+            audio_entry=format_.audio_entry,
             seal=b"",
             ends_run=file.seq == last_seq and at == len(groups) - 1,
             starts_file=at == 0,
-            init=file.format.init,
+            init=format_.init,
             path=file.path,
             fragments=fragments,
         )
@@ -175,38 +205,42 @@ def _with_seals(cut: Sequence[Chunk]) -> list[Chunk]:
     return found
 
 
-def _checked(chunk: Chunk, recorded: memoryview, before_at: int) -> list[memoryview]:
-    """Each fragment's moof and mdat, if every seal fits."""
+@contextlib.contextmanager
+def _opened(chunk: Chunk) -> Iterator[BinaryIO]:
+    try:
+        with chunk.path.open("rb", buffering=0) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise vanished(chunk.path) from error
+    except OSError as error:
+        raise unreadable(chunk.path, error) from error
+
+
+def _blocks(file: BinaryIO, offset: int, size_bytes: int) -> Iterator[bytes]:
+    """A fragment; the first block holds its whole moof."""
+    file.seek(offset)
+    left = size_bytes
+    while left:
+        block = file.read(min(left, MAX_MOOF_BYTES))
+        if not block:
+            raise Altered(f"{file.name} is shorter than its table says; `simpang buffer check` tells more")
+        left -= len(block)
+        yield block
+
+
+def _digest_before(chunk: Chunk, file: BinaryIO) -> bytes:
+    """What the first fragment's seal builds on: all that stands before it, or the seal before it."""
     first = chunk.fragments[0]
-    head = recorded[: first.offset - before_at]
-    digest = first_digest(head) if chunk.starts_file else parse_seal_box(head).digest
-    bodies = []
-    for fragment in chunk.fragments:
-        start = fragment.offset - before_at
-        body = recorded[start : start + fragment.size_bytes]
-        digest = seal_digest(digest, [body])
-        seal = recorded[start + fragment.size_bytes :][:SEAL_BYTES]
-        if parse_seal_box(seal).digest != digest:
-            raise BadBox(f"the seal at {fragment.offset + fragment.size_bytes} does not fit")
-        bodies.append(body)
-    return bodies
+    if chunk.starts_file:
+        file.seek(0)
+        return first_digest(file.read(first.offset))
+    file.seek(first.offset - SEAL_BYTES)
+    return parse_seal_box(file.read(SEAL_BYTES)).digest
 
 
-def _access_points(chunk: Chunk, bodies: Sequence[memoryview]) -> list[AccessPoint]:
-    points = []
-    offset = len(chunk.init)
-    for fragment, body in zip(chunk.fragments, bodies, strict=True):
-        if FragmentFlags.KEY in fragment.flags:
-            points.append(AccessPoint(fragment.decode_time + _first_offset(body), offset))
-        offset += len(body)
-    return points
-
-
-def _first_offset(body: memoryview) -> int:
-    """Composition offset of a fragment's first picture; its `trun` stands right behind its `tfdt`."""
-    moof = bytes(body[: int.from_bytes(body[:4], "big")])
-    video = next((track for track in parse_moof(moof) if track.track_id == VIDEO_TRACK), None)
-    if video is None:
+def _first_offset(head: bytes) -> int:
+    """Composition offset of a fragment's first picture."""
+    video = samples_of(head[: moof_size(head)], VIDEO_TRACK)
+    if video is None or not video.pts_offsets:
         raise BadBox("fragment without video")
-    kind, flags, offset = _FIRST_SAMPLE.unpack_from(moof, video.time_offset + video.time_bytes)
-    return offset if kind == b"trun" and flags & _TRUN_OFFSET else 0
+    return video.pts_offsets[0]

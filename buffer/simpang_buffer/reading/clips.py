@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 from simpang_buffer.index.index import Index
 from simpang_buffer.model import Fragment, FragmentFlags, GapReason, StreamKey
 from simpang_buffer.reading.gaps import CONTINUOUS_US, Gap, Stretch, gaps
-from simpang_buffer.reading.sources import Format, Source, sources
+from simpang_buffer.reading.sources import DETAIL_US, Format, Source, detailed, sources
 from simpang_buffer.reading.tail import Tails
 
-__all__ = ["Clip", "Gap", "Part", "Piece", "clips"]
+__all__ = ["Clip", "Gap", "Part", "Piece", "Slice", "clips"]
+
+_KEY = int(FragmentFlags.KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +34,60 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A stretch of one run with one set of codec parameters: what one player plays without a break.
+class Slice:
+    """The fragments [first, stop) of a file; stop None: to its end. Of a file not read yet it is all."""
 
-    It starts with a key frame. init: ftyp and moov. audio_entry: "mp4a", "alaw", "ulaw", or None.
-    """
-
-    header_sha256: bytes
-    codec: str
-    width: int
-    height: int
-    audio_entry: str | None
-    audio_timescale: int | None
-    init: bytes = field(repr=False)
-    pieces: tuple[Piece, ...] = field(repr=False)
+    source: Source
+    first: int = 0
+    stop: int | None = None
 
     @property
     def start_us(self) -> int:
-        return self.pieces[0].fragment.start_us
+        fragments = self.source.fragments
+        return fragments[self.first].start_us if fragments else self.source.start_us
 
     @property
     def end_us(self) -> int:
-        return self.pieces[-1].fragment.end_us
+        fragments = self.source.fragments
+        return (
+            fragments[-1 if self.stop is None else self.stop - 1].end_us if fragments else self.source.end_us
+        )
+
+    def fragments(self) -> tuple[Fragment, ...]:
+        """Those of them that are read."""
+        return (self.source.fragments or ())[self.first : self.stop]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of one run with one set of codec parameters: what one player plays without a break.
+
+    It starts with a key frame, if the run has one before it.
+    """
+
+    format: Format
+    slices: tuple[Slice, ...]
+
+    @property
+    def run(self) -> int:
+        return self.slices[0].source.run
+
+    @property
+    def start_us(self) -> int:
+        return self.slices[0].start_us
+
+    @property
+    def end_us(self) -> int:
+        return self.slices[-1].end_us
+
+    def pieces(self) -> Iterator[Piece]:
+        """Every fragment in order. Blocks where a file was not read yet; raises what reading it raises."""
+        for cut in self.slices:
+            source = detailed(cut.source)
+            path = source.path
+            numbered = list(source.numbered())[cut.first : cut.stop]
+            for number, fragment in numbered:
+                yield Piece(path, source.run, source.seq, fragment, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,75 +114,75 @@ async def clips(
     *,
     current_reason: GapReason = GapReason.DISABLED,
     now_us: int | None = None,
+    detail: bool | None = None,
 ) -> Clip:
-    """What there is of the range; no parts when there is nothing.
+    """What there is of the range, which may be of any length; no parts when there is nothing.
 
     current_reason: why the stream is not recording now, if it is not, for a gap with nothing after it. A
-    range that reaches into the future is the caller's to cut. Raises RangeTooLong, StorageError.
+    range that reaches into the future is the caller's to cut. detail: whether every file is read (by default
+    those of a range of up to DETAIL_US). Raises StorageError.
     """
     tail = tails(key)
-    found = await sources(index, tails, key, start_us, end_us)
-    # A day is 86,400 fragments, which take longer to sort out than the loop may be held.
+    everything = end_us - start_us <= DETAIL_US if detail is None else detail
+    found = await sources(index, tails, key, start_us, end_us, detail=everything)
+    # A month is 43,200 files, which take longer to sort out than the loop may be held.
     parts = await asyncio.to_thread(_all_parts, found, start_us, end_us)
-    stretches = [Stretch(part.start_us, part.end_us, part.pieces[0].run) for part in parts]
+    stretches = [Stretch(part.start_us, part.end_us, part.run) for part in parts]
     explained = await gaps(index, tail, key, start_us, end_us, stretches, current_reason, now_us)
     return Clip(key, start_us, end_us, parts, tuple(explained))
 
 
 def _all_parts(found: Sequence[Source], start_us: int, end_us: int) -> tuple[Part, ...]:
     runs = groupby(found, key=lambda source: source.run)
-    return tuple(part for _, files in runs for part in _parts(files, start_us, end_us))
+    return tuple(part for _, files in runs for part in _parts(_slices(files, start_us, end_us)))
 
 
-def _parts(files: Iterable[Source], start_us: int, end_us: int) -> Iterator[Part]:
-    """The parts of one run."""
-    format_: Format | None = None
-    pieces: list[Piece] = []
+def _slices(files: Iterable[Source], start_us: int, end_us: int) -> list[Slice]:
+    """Of one run: from the last key frame at or before start_us, or its first, to the last before end_us."""
+    found: list[Slice] = []
+    begin = (0, 0)
     for file in files:
-        taken = _take(file, start_us, end_us)
-        if not taken:
+        if file.fragments is None:
+            found.append(Slice(file))
             continue
-        if format_ is not None and (
-            file.format.header_sha256 != format_.header_sha256 or not _follows(pieces[-1], taken[0])
-        ):
-            yield _part(format_, pieces)
-            pieces = []
-        format_ = file.format
-        pieces += taken
-    if format_ is not None:
-        yield _part(format_, pieces)
+        count = sum(fragment.start_us < end_us for fragment in file.fragments)
+        if not count:
+            continue
+        for at, fragment in enumerate(file.fragments):
+            if fragment.start_us > start_us:
+                break
+            # As a plain number, since `in` on flags is ten times slower.
+            if int(fragment.flags) & _KEY:
+                begin = (len(found), at)
+        found.append(Slice(file, 0, None if count == len(file.fragments) else count))
+    if not found or found[-1].end_us <= start_us:
+        return []
+    number, first = begin
+    return [replace(found[number], first=first), *found[number + 1 :]]
 
 
-def _take(file: Source, start_us: int, end_us: int) -> list[Piece]:
-    """From the last key frame at or before start_us, or the file's first, to the last before end_us."""
-    pieces = [
-        Piece(file.path, file.run, file.seq, fragment, number)
-        for number, fragment in file.numbered()
-        if fragment.start_us < end_us
-    ]
-    first = 0
-    for at, piece in enumerate(pieces):
-        if piece.fragment.start_us > start_us:
-            break
-        if FragmentFlags.KEY in piece.fragment.flags:
-            first = at
-    return pieces[first:] if pieces and pieces[-1].fragment.end_us > start_us else []
+def _parts(cut: Sequence[Slice]) -> Iterator[Part]:
+    """The parts of one run."""
+    together: list[Slice] = []
+    for one in cut:
+        if together and not _follows(together[-1], one):
+            yield _part(together)
+            together = []
+        together.append(one)
+    if together:
+        yield _part(together)
 
 
-def _follows(before: Piece, after: Piece) -> bool:
+def _follows(before: Slice, after: Slice) -> bool:
     """A player crosses from one file into the next without a break."""
-    hole_us = after.fragment.start_us - before.fragment.end_us
-    return after.seq == before.seq + 1 and abs(hole_us) < CONTINUOUS_US
-
-
-def _part(format_: Format, pieces: Sequence[Piece]) -> Part:
-    return Part(
-        header_sha256=format_.header_sha256,
-        codec=format_.codec,
-        width=format_.width,
-        height=format_.height,
-        audio_entry=format_.audio_entry,
-        audio_timescale=format_.audio_timescale,
-        init=format_.init,
-        pieces=tuple(pieces),
+    return (
+        after.source.seq == before.source.seq + 1
+        and after.source.header_sha256 == before.source.header_sha256
+        and abs(after.start_us - before.end_us) < CONTINUOUS_US
     )
+
+
+def _part(together: Sequence[Slice]) -> Part:
+    format_ = together[0].source.format
+    assert format_ is not None, "sources() gives each file its format"
+    return Part(format_, tuple(together))

@@ -1,55 +1,103 @@
-"""A clip as an HLS playlist (RFC 8216, version 7): byte ranges of each part's progressive MP4."""
+"""A clip as an HLS playlist (RFC 8216, version 7): byte ranges of each part's MP4 (without segment index).
+
+It grows while the range reaches into now: what was in it stays in it, and the chunk that is being written is
+named once it is complete, since only then its place is sure. Pure.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
 
 from simpang_buffer.model import VIDEO_TIMESCALE
 from simpang_buffer.reading.clips import Clip, Part
-from simpang_buffer.reading.progressive import ProgressiveMp4
+from simpang_buffer.reading.layout import Layout
+from simpang_buffer.reading.sound_share import SoundShare
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The longest entry, which is told first and may never change (section 6.2.1). A chunk is about 4 s;
+# one of a camera whose key frames come less often is cut at its fragments.
+_TARGET_S = 10
 
 
-def playlist(clip: Clip, uri: Callable[[Part], str]) -> str:
-    """The playlist's text. uri: where a part's ProgressiveMp4 is served, quoted as a URI must be.
+def playlist(
+    clip: Clip,
+    address: Callable[[Part], str],
+    *,
+    event: bool = False,
+    over: bool = True,
+    init_bytes: Callable[[Part], int] = lambda part: len(part.format.init),
+    sound: Callable[[Part], SoundShare | None] = lambda part: None,
+) -> Iterator[str]:
+    """The playlist, a piece for each part. address: where a part is served (`ProgressiveMp4.read` with
+    indexed=False), quoted as a URI must be. event: a player may have read it while it grew. over: it is
+    complete.
 
-    One entry per chunk, which starts with a key frame and is about 4 s long. Pure: no file is opened.
+    One entry per chunk, or per file where the clip's files are not read.
     """
-    durations: list[float] = []
-    entries: list[str] = []
+    target_s = _target_s(clip)
+    yield (
+        f"#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{target_s}\n#EXT-X-MEDIA-SEQUENCE:0\n"
+        f"#EXT-X-PLAYLIST-TYPE:{'EVENT' if event or not over else 'VOD'}\n"
+    )
+    begun = False
     for part in clip.parts:
-        address = uri(part)
-        mp4 = ProgressiveMp4(part)
-        if entries:
-            entries.append("#EXT-X-DISCONTINUITY")
-        entries.append(f'#EXT-X-MAP:URI="{address}",BYTERANGE="{mp4.init_bytes}@0"')
-        entries.append(f"#EXT-X-PROGRAM-DATE-TIME:{_rfc3339(part.start_us)}")
-        for start, end, duration_s in _entries(mp4):
-            durations.append(duration_s)
-            entries += [f"#EXTINF:{duration_s:.6f},", f"#EXT-X-BYTERANGE:{end - start}@{start}", address]
-    # Section 4.3.3.1: no entry may be longer, in whole seconds.
-    target_s = max((math.ceil(duration_s) for duration_s in durations), default=1)
-    head = [
-        "#EXTM3U",
-        "#EXT-X-VERSION:7",
-        f"#EXT-X-TARGETDURATION:{max(target_s, 1)}",
-        "#EXT-X-MEDIA-SEQUENCE:0",
-        "#EXT-X-PLAYLIST-TYPE:VOD",
-        "#EXT-X-INDEPENDENT-SEGMENTS",
+        head = init_bytes(part)
+        entries = list(_entries(part, sound(part), head, target_s))
+        if part is clip.parts[-1] and not over:
+            entries = [one for one in entries if one.chunk != entries[-1].chunk]
+        if not entries:
+            continue
+        uri = address(part)
+        lines = ["#EXT-X-DISCONTINUITY"] if begun else []
+        lines.append(f'#EXT-X-MAP:URI="{uri}",BYTERANGE="{head}@0"')
+        lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{_rfc3339(part.start_us)}")
+        for one in entries:
+            lines.append(f"#EXTINF:{one.ticks / VIDEO_TIMESCALE:.6f},")
+            lines.append(f"#EXT-X-BYTERANGE:{one.end - one.start}@{one.start}")
+            lines.append(uri)
+        begun = True
+        yield "\n".join(lines) + "\n"
+    if over:
+        yield "#EXT-X-ENDLIST\n"
+
+
+class _Entry:
+    """Bytes [start, end) of a part. chunk: number of its chunk, or of the first one of its file."""
+
+    __slots__ = ("chunk", "end", "start", "ticks")
+
+    def __init__(self, chunk: int, start: int) -> None:
+        self.chunk = chunk
+        self.start = self.end = start
+        self.ticks = 0
+
+
+def _target_s(clip: Clip) -> int:
+    unread = [
+        one.end_us - one.start_us
+        for part in clip.parts
+        for one in part.slices
+        if one.source.fragments is None
     ]
-    return "\n".join([*head, *entries, "#EXT-X-ENDLIST", ""])
+    return max(_TARGET_S, math.ceil(max(unread, default=0) / 1_000_000))
 
 
-def _entries(mp4: ProgressiveMp4) -> Iterator[tuple[int, int, float]]:
-    """(first byte, byte behind the last, seconds) of each entry."""
-    for _, group in groupby(mp4.piece_ranges(), key=lambda piece_range: piece_range[0].chunk):
-        ranges = list(group)
-        ticks = sum(piece.fragment.duration for piece, _, _ in ranges)
-        yield ranges[0][1], ranges[-1][2], ticks / VIDEO_TIMESCALE
+def _entries(part: Part, sound: SoundShare | None, head: int, target_s: int) -> Iterator[_Entry]:
+    entry: _Entry | None = None
+    at = head
+    for reference, chunk in Layout(part, sound).stretches():
+        full = entry is not None and entry.ticks + reference.duration > target_s * VIDEO_TIMESCALE
+        if entry is None or entry.chunk != chunk or full:
+            if entry is not None:
+                yield entry
+            entry = _Entry(chunk, at)
+        at += reference.size_bytes
+        entry.end = at
+        entry.ticks += reference.duration
+    if entry is not None:
+        yield entry
 
 
 def _rfc3339(us: int) -> str:

@@ -47,13 +47,15 @@ class AccessPoint:
     moof_offset: int
 
 
-def sidx(track_id: int, timescale: int, references: Sequence[Reference], *, first_offset: int = 0) -> bytes:
-    """Segment index (14496-12 section 8.16.3) of what follows it first_offset bytes on, from time 0."""
+def sidx(
+    track_id: int, timescale: int, references: Sequence[Reference], *, first_offset: int = 0, start: int = 0
+) -> bytes:
+    """Segment index (14496-12 section 8.16.3) of what follows it first_offset bytes on, from time `start`."""
     if len(references) > MAX_REFERENCES:
         raise ValueError(f"{len(references)} references do not fit one sidx")
     fields = [field for one in references for field in (one.size_bytes, one.duration, _SAP * one.key)]
     entries = struct.pack(f">{len(fields)}I", *fields)
-    head = struct.pack(">IIQQHH", track_id, timescale, 0, first_offset, 0, len(references))
+    head = struct.pack(">IIQQHH", track_id, timescale, start, first_offset, 0, len(references))
     return full_box(b"sidx", 1, 0, head, entries)
 
 

@@ -32,8 +32,8 @@ from simpang.store.s3 import S3Store
 from simpang_buffer.index.errors import HoldsFull
 from simpang_buffer.index.index import Index
 from simpang_buffer.model import GapReason
-from simpang_buffer.reading.chunks import Chunk, chunk_bytes
-from simpang_buffer.reading.errors import Altered, TooLarge, Vanished
+from simpang_buffer.reading.chunks import Chunk, chunk_body
+from simpang_buffer.reading.errors import Altered, Vanished
 from simpang_buffer.reading.gaps import Gap
 
 logger = logging.getLogger(__name__)
@@ -225,17 +225,17 @@ class Uplink:
 
     async def _send(self, store: S3Store, job: Job, chunk: Chunk, found: Plan) -> None:
         try:
-            content = await asyncio.to_thread(chunk_bytes, chunk)
+            content = await asyncio.to_thread(chunk_body, chunk)
         except Vanished:
             self._plans.pop(job.id, None)
             return
-        except (Altered, TooLarge) as error:
+        except Altered as error:
             logger.warning("job %s goes on without a chunk: %s", job.id, error)
             gap = Gap(chunk.start_us, chunk.start_us + chunk.duration_us, GapReason.DISK_ERROR)
             self._altered.setdefault(job.id, {})[chunk.run, chunk.number] = gap
             self._plans.pop(job.id, None)
             return
-        digest = hashlib.sha256(content).digest()
+        digest = content.sha256
         key = chunk_key(self._site.id, job.party, job.key, chunk.start_us, chunk.number)
         source = f"{self._site.id}/{job.key.camera}"
         both = codecs(chunk.codec, chunk.audio_entry)
@@ -243,6 +243,11 @@ class Uplink:
         handed_bytes = store.handed_bytes
         try:
             await store.put(key, content, content_type=content_type(both), metadata=described)
+        except (Altered, Vanished):
+            # Its file went, or was changed, between the pass that hashed it and this one: planned anew.
+            await self._spend(store.handed_bytes - handed_bytes + REQUEST_BYTES)
+            self._plans.pop(job.id, None)
+            return
         except StoreError:
             # What went out in vain was paid for all the same.
             await self._spend(store.handed_bytes - handed_bytes + REQUEST_BYTES)
@@ -256,11 +261,13 @@ class Uplink:
             codec=both,
             init_sha256=hashlib.sha256(chunk.init).digest(),
             init_bytes=len(chunk.init),
-            size_bytes=len(content),
+            size_bytes=content.size_bytes,
             sha256=digest,
             seal=chunk.seal,
         )
-        await self._jobs.sent(job, confirmed, self._month(), len(content) + REQUEST_BYTES, self._now_us())
+        await self._jobs.sent(
+            job, confirmed, self._month(), content.size_bytes + REQUEST_BYTES, self._now_us()
+        )
         if chunk.ends_run:
             end_us = chunk.start_us + chunk.duration_us
             end_key = run_end_key(self._site.id, job.party, job.key, end_us, chunk.number + 1)

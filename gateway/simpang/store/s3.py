@@ -11,13 +11,13 @@ import hashlib
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -38,6 +38,19 @@ SKEW_S = 900
 _NOT_YET_VALID = 9
 
 Pace = Callable[[int], Awaitable[None]]
+
+
+class Body(Protocol):
+    """What is too large to be held: its size and hash are known, and its bytes come in blocks.
+
+    blocks: may block and is called in a thread; what it raises passes through `put`.
+    """
+
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def sha256(self) -> bytes: ...
+    def blocks(self) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +114,7 @@ class S3Store:
     async def put(
         self,
         key: str,
-        body: bytes,
+        body: bytes | Body,
         *,
         content_type: str,
         metadata: Mapping[str, str] | None = None,
@@ -112,8 +125,11 @@ class S3Store:
         Without `overwrite` the store is asked to refuse an existing key (If-None-Match: *), and the existing
         object is compared by length and `sha256` metadata. Raises StoreError.
         """
-        digest = hashlib.sha256(body).hexdigest()
-        headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
+        if isinstance(body, bytes):
+            size_bytes, digest = len(body), hashlib.sha256(body).hexdigest()
+        else:
+            size_bytes, digest = body.size_bytes, body.sha256.hex()
+        headers = {"Content-Type": content_type, "Content-Length": str(size_bytes)}
         headers |= {f"x-amz-meta-{name}": value for name, value in (metadata or {}).items()}
         if not overwrite:
             headers["If-None-Match"] = "*"
@@ -122,7 +138,7 @@ class S3Store:
             existing = await self.head(key)
             if existing is None:
                 raise StoreBusy(f"{self}: says that {key} exists, then that it does not; it is tried again")
-            if existing.size_bytes != len(body) or existing.metadata.get("sha256") not in (None, digest):
+            if existing.size_bytes != size_bytes or existing.metadata.get("sha256") not in (None, digest):
                 raise StoreDiffers(
                     f"{self}: {key} is there with other bytes; look who else writes under this prefix"
                 )
@@ -159,7 +175,7 @@ class S3Store:
         return f"store {self.address.endpoint}, bucket {self.address.bucket}"
 
     async def _request(
-        self, method: str, key: str, headers: dict[str, str], digest: str, body: bytes | None = None
+        self, method: str, key: str, headers: dict[str, str], digest: str, body: bytes | Body | None = None
     ) -> tuple[int, Mapping[str, str], str]:
         status, answer, content = await self._exchange(method, key, headers, digest, body, MAX_ANSWER_BYTES)
         return status, answer, content.decode("utf-8", "replace")
@@ -170,7 +186,7 @@ class S3Store:
         key: str,
         headers: dict[str, str],
         digest: str,
-        body: bytes | None,
+        body: bytes | Body | None,
         limit_bytes: int,
     ) -> tuple[int, Mapping[str, str], bytes]:
         assert self._session is not None, "use the store inside `async with`"
@@ -194,9 +210,19 @@ class S3Store:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise StoreAway(f"{self}: {_plain(error)}; it is tried again by itself") from error
 
-    async def _slices(self, body: bytes, stall: asyncio.Timeout) -> AsyncIterator[bytes]:
-        for start in range(0, len(body), SLICE_BYTES):
-            piece = body[start : start + SLICE_BYTES]
+    async def _slices(self, body: bytes | Body, stall: asyncio.Timeout) -> AsyncIterator[bytes]:
+        if isinstance(body, bytes):
+            async for piece in self._paced(body, stall):
+                yield piece
+            return
+        blocks = body.blocks()
+        while (block := await asyncio.to_thread(next, blocks, None)) is not None:
+            async for piece in self._paced(block, stall):
+                yield piece
+
+    async def _paced(self, block: bytes, stall: asyncio.Timeout) -> AsyncIterator[bytes]:
+        for start in range(0, len(block), SLICE_BYTES):
+            piece = block[start : start + SLICE_BYTES]
             if self._pace is not None:
                 # It is we who wait, not the store.
                 stall.reschedule(None)

@@ -20,7 +20,7 @@ from simpang.web.times import format_time
 from simpang_buffer.model import StreamKey
 from simpang_buffer.reading.clips import Clip, Gap, Part, clips
 from simpang_buffer.reading.coverage import coverage
-from simpang_buffer.reading.errors import RangeTooLong, ReadingError
+from simpang_buffer.reading.errors import ReadingError
 from simpang_buffer.reading.playlist import playlist
 from simpang_buffer.reading.progressive import ProgressiveMp4
 
@@ -94,7 +94,7 @@ async def _send_clip(request: web.Request, key: StreamKey, asked: Range) -> web.
     first = next((at for at, part in enumerate(clip.parts) if part.start_us == asked.start_us), 0)
     part, following = clip.parts[first], clip.parts[first + 1 : first + 2]
     # A day's clip has 86,400 fragments to lay out, which would hold the loop for a fifth of a second.
-    movie = await asyncio.to_thread(ProgressiveMp4, part)
+    movie = await asyncio.to_thread(ProgressiveMp4.read, part)
     headers = {
         hdrs.CONTENT_TYPE: "video/mp4",
         hdrs.ACCEPT_RANGES: "bytes",
@@ -121,7 +121,7 @@ async def get_playlist(request: web.Request) -> web.Response:
 
     with request.app[READERS].reading(asked):
         clip = await _clip(request, key, asked)
-        text = await asyncio.to_thread(playlist, clip, uri)
+        text = await asyncio.to_thread(lambda: "".join(playlist(clip, uri)))
     return web.Response(body=text.encode(), content_type="application/vnd.apple.mpegurl")
 
 
@@ -135,18 +135,15 @@ def gap_answers(gaps: Iterable[Gap]) -> list[schemas.Gap]:
 async def _clip(request: web.Request, key: StreamKey, asked: Range) -> Clip:
     """A clip with at least one part, else Problem nothing-recorded with the gaps."""
     gateway, now = gateway_of(request), now_us()
-    try:
-        clip = await clips(
-            gateway.index,
-            gateway.pool.tail,
-            key,
-            asked.start_us,
-            min(asked.end_us, max(now, asked.start_us + 1)),
-            current_reason=gateway.gap_reason(camera_of(request)),
-            now_us=now,
-        )
-    except RangeTooLong as error:
-        raise Problem("malformed", str(error), errors=[("end", "too far from start")]) from None
+    clip = await clips(
+        gateway.index,
+        gateway.pool.tail,
+        key,
+        asked.start_us,
+        min(asked.end_us, max(now, asked.start_us + 1)),
+        current_reason=gateway.gap_reason(camera_of(request)),
+        now_us=now,
+    )
     if not clip.parts:
         raise Problem(
             "nothing-recorded",
@@ -200,7 +197,7 @@ async def _send(request: web.Request, movie: ProgressiveMp4, headers: dict[str, 
 
 def _etag(part: Part, total_bytes: int) -> str:
     mark = f"{part.start_us} {part.end_us} {total_bytes}".encode()
-    return f'"{hashlib.sha256(part.header_sha256 + mark).hexdigest()[:24]}"'
+    return f'"{hashlib.sha256(part.format.header_sha256 + mark).hexdigest()[:24]}"'
 
 
 def _file_name(key: StreamKey, part: Part) -> str:

@@ -47,9 +47,9 @@ async def get_snapshot(request: web.Request) -> web.Response:
     clip = await clips(gateway.index, gateway.pool.tail, key, at_us - LOOK_BACK_US, at_us)
     found = next(
         (
-            (part.init, piece)
+            (part.format.init, piece)
             for part in reversed(clip.parts)
-            for piece in reversed(part.pieces)
+            for piece in reversed(list(part.pieces()))
             if piece.fragment.flags & FragmentFlags.KEY and piece.fragment.start_us <= at_us
         ),
         None,
