@@ -64,6 +64,10 @@ create table run (
     primary key (stream_id, run)
 ) without rowid;
 
+-- Runs that are to be dated anew, and those of a boot by which they are.
+create index run_undated on run (boot_id) where anchor_source = 'boot' and recorded_anchor_us is null;
+create index run_boot on run (boot_id, anchor_boot_us) where boot_id is not null;
+
 -- One row: one closed media file, media/{camera}/{stream}/{run}/{seq}.mp4. Its file was made durable first.
 -- Clustered by stream and time, so that a clip reads neighbouring pages.
 create table segment (

@@ -14,6 +14,8 @@ _DEADBAND_US = 100_000
 _DEADBAND_RATE = 0.005
 # At most a quarter: wall time then still runs at three quarters of the camera's pace at least.
 _MAX_RATE = 0.25
+# A few milliseconds of delay that varies are 20 ppm of four minutes, and 100 ppm of less.
+_MEASURABLE_US = 60_000_000
 
 
 class Drift:
@@ -21,6 +23,7 @@ class Drift:
 
     def __init__(self) -> None:
         self._baseline_us: int | None = None
+        self._baseline_at_us = 0
         self._window_start_us: int | None = None
         self._least_us = 0
         self._previous_us = 0
@@ -39,6 +42,7 @@ class Drift:
             return
         if self._baseline_us is None:
             self._baseline_us = self._previous_us = self._least_us
+            self._baseline_at_us = run_us
         correction_us = self.correction_us(run_us)
         error_us = self._least_us - self._baseline_us - correction_us
         self._base_us, self._since_us = float(correction_us), run_us
@@ -50,6 +54,17 @@ class Drift:
         self._rate = max(-_MAX_RATE, min(_MAX_RATE, rate))
         self._previous_us = self._least_us
         self._window_start_us, self._least_us = run_us, delay_us
+
+    @property
+    def ppm(self) -> float | None:
+        """How much faster than ours the camera's clock has run, on the average; None until it can be told."""
+        if self._baseline_us is None or self._window_start_us is None:
+            return None
+        # Of the last whole window, beside the first.
+        since_us = self._window_start_us - self._baseline_at_us
+        if since_us < _MEASURABLE_US:
+            return None
+        return round((self._baseline_us - self._previous_us) * 1_000_000 / since_us, 1)
 
     def correction_us(self, run_us: int) -> int:
         """What to add to anchor plus run_us for the wall time of that moment."""

@@ -13,6 +13,13 @@ _AHEAD_S = 5
 _BEHIND_REORDERED_S = 2.0
 # ... or, where nothing is reordered, the jitter of a careless clock.
 _BEHIND_S = 0.5
+# A run follows arrivals that come up to so much faster or slower than their stamps say (cameras that stamp 25
+# pictures a second and send 21, 10.3); the wall time of its moments does, too (drift.py). What goes further
+# adds up: ahead of that by no more than a burst, behind it by no more than a link that lags (14.3).
+_PACE = 4
+_BEHIND_ARRIVALS_S = 30
+# A lag that has lasted for two such windows is how late the stream is now.
+_WINDOW_US = 30_000_000
 # So many pictures that agree with each other, and not with the line, are a new line.
 _PICTURES_OF_A_NEW_LINE = 3
 
@@ -29,6 +36,12 @@ class Stamps:
         # The newest picture's place and arrival.
         self._newest = 0
         self._newest_arrival_us = 0
+        # The first arrival, the last, and how late at least pictures arrive beside the first, in ticks: in
+        # the window before and in this one, which began at _window_us.
+        self._first_arrival_us = 0
+        self._arrival_us = 0
+        self._least_before = self._least = 0
+        self._window_us = 0
         self._spacing = clock_rate // 25
         self._repeats = 0
         # A stamp that does not fit, and how many have followed it in good order.
@@ -42,6 +55,7 @@ class Stamps:
         """The picture's ticks: unless `reordered`, later than those of all before it."""
         if self._raw is None:
             self._raw, self._newest_arrival_us = stamp, arrival_us
+            self._first_arrival_us = self._arrival_us = self._window_us = arrival_us
             return 0
         waited = max(0, (arrival_us - self._newest_arrival_us) * self._rate // 1_000_000)
         step = signed(stamp - self._raw)
@@ -49,15 +63,20 @@ class Stamps:
         ticks = unwrapped + self._shift
         if step == 0:
             ticks = self._repeated(waited)
-        elif self._fits(ticks - self._newest, waited, reordered):
+        elif self._fits(ticks - self._newest, waited, reordered) and self._keeps_pace(ticks, arrival_us):
             self._believe(stamp, unwrapped)
             if ticks <= self._newest and not reordered:
                 ticks = self._newest + 1
         else:
             ticks = self._restamp(stamp, unwrapped, waited, arrival_us, reordered)
+        self._follow(ticks, arrival_us)
         if ticks > self._newest:
             self._newest, self._newest_arrival_us = ticks, arrival_us
         return ticks
+
+    def place_of(self, stamp: int) -> int:
+        """Where a stamp stands that belongs to no picture: a sender report's, about the newest picture."""
+        return self._unwrapped + self._shift + signed(stamp - (self._raw or 0))
 
     @property
     def newest_stamp(self) -> int:
@@ -67,6 +86,23 @@ class Stamps:
     def _fits(self, ahead: int, waited: int, reordered: bool) -> bool:
         behind = _BEHIND_REORDERED_S if reordered else _BEHIND_S
         return -behind * self._rate <= ahead <= waited + _AHEAD_S * self._rate
+
+    def _keeps_pace(self, ticks: int, arrival_us: int) -> bool:
+        """Steps that are small enough each, and yet lead away from the arrivals, are believed no further."""
+        ahead = min(self._least_before, self._least) - self._late(ticks, arrival_us)
+        return -_BEHIND_ARRIVALS_S * self._rate <= ahead <= _AHEAD_S * self._rate
+
+    def _follow(self, ticks: int, arrival_us: int) -> None:
+        most = max(0, (arrival_us - self._arrival_us) * self._rate // (_PACE * 1_000_000))
+        self._arrival_us = arrival_us
+        late = max(self._late(ticks, arrival_us), min(self._least_before, self._least) - most)
+        self._least = min(self._least, late)
+        if arrival_us - self._window_us >= _WINDOW_US:
+            self._window_us = arrival_us
+            self._least_before, self._least = self._least, late
+
+    def _late(self, ticks: int, arrival_us: int) -> int:
+        return (arrival_us - self._first_arrival_us) * self._rate // 1_000_000 - ticks
 
     def _believe(self, stamp: int, unwrapped: int) -> None:
         step = unwrapped - self._unwrapped

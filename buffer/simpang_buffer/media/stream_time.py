@@ -18,9 +18,14 @@ from simpang_buffer.media.sound_time import SoundTime
 from simpang_buffer.media.stamps import Stamps, signed
 from simpang_buffer.model import VIDEO_TIMESCALE, AccessUnit, AnchorSource, VideoFormat
 
-# The gateway's clock is the site's: a sender report takes the delay on the way out of it, and is not believed
-# where the camera's clock is plainly another one (10.1: cameras that say 1970, or local time).
-BELIEVABLE_US = 5_000_000
+# The gateway's clock is the site's: a sender report takes the delay on the way out of it, and is believed
+# where it says a delay that can be: by a camera whose clock is another one (10.1: 1970, local time, seconds
+# off) the pictures of two cameras would be dated by two clocks.
+_LONGEST_DELAY_US = 2_000_000
+# Two clocks that are both kept by NTP differ by so much at the worst.
+_SHORTEST_DELAY_US = -100_000
+# 2000-01-01: what says less is no clock that was ever set, but the camera's time since it started.
+_FIRST_SET_US = 946_684_800_000_000
 # A report about a stamp so far from the pictures is about another stream (Tapo C320WS).
 _REPORT_REACH_S = 30
 # Sound and pictures arrive about when they were made; a report that parts them by more is wrong.
@@ -47,11 +52,12 @@ class RunClock:
         self._video_rate = video_clock_rate
         self._stamps = Stamps(video_clock_rate)
         self._order: DecodeOrder[tuple[Picture, int]] | None = None
-        self._first_stamp = 0
         self._first_arrival_us = 0
         # UTC of the first picture by arrivals: the least delayed of all counts.
         self._arrival_base_us = 0
         self._drift = Drift()
+        # How much later than by the camera's clock pictures come now, since it runs at another pace.
+        self._late_us = 0
         self._anchor: tuple[int, AnchorSource] | None = None
         # The newest sender report of each track: (UTC, stamp).
         self._video_report: tuple[int, int] | None = None
@@ -90,20 +96,23 @@ class RunClock:
             if not picture.key or picture.format is None:
                 return []
             self._order = DecodeOrder(reorder, VIDEO_TIMESCALE)
-            self._first_stamp, self._first_arrival_us = picture.rtp_time, arrival_us
-            self._arrival_base_us = arrival_us
+            self._first_arrival_us = self._arrival_base_us = arrival_us
         ticks = self._stamps.place(picture.rtp_time, arrival_us, reordered=self._order.reorders)
         pts = ticks * VIDEO_TIMESCALE // self._video_rate
-        self._arrival_base_us = min(self._arrival_base_us, arrival_us - _us(pts, VIDEO_TIMESCALE))
-        self._drift.observe(_us(pts, VIDEO_TIMESCALE), arrival_us)
+        at_us = _us(pts, VIDEO_TIMESCALE)
+        self._drift.observe(at_us, arrival_us)
+        self._late_us = self._drift.correction_us(at_us)
+        self._arrival_base_us = min(self._arrival_base_us, arrival_us - self._late_us - at_us)
         return [_dated(ordered) for ordered in self._order.push(pts, (picture, arrival_us))]
 
     def sound(self, frame: AudioFrame, arrival_us: int) -> list[AccessUnit]:
         """The audio frames that can be dated now; waits at most half a second for sender reports."""
         if self._sound is None:
             return []
-        self._waiting_sound.append((frame, arrival_us))
-        self._align(frame, arrival_us)
+        # Sound keeps to the pictures, so its arrivals count at their pace; 100 ppm are 9 s a day.
+        paced_us = arrival_us - self._late_us
+        self._waiting_sound.append((frame, paced_us))
+        self._align(frame, paced_us)
         if self._aligned is None:
             return []
         units = []
@@ -111,7 +120,7 @@ class RunClock:
             waiting, came_us = self._waiting_sound.popleft()
             dts = self._sound.place(waiting.rtp_time, waiting.samples, came_us)
             if dts is not None:
-                units.append(AccessUnit(False, dts, 0, True, waiting.data, came_us))
+                units.append(AccessUnit(False, dts, 0, True, waiting.data, came_us + self._late_us))
         return units
 
     def expect_sound(self, clock_rate: int, timescale: int) -> None:
@@ -131,7 +140,7 @@ class RunClock:
             return None
         base_us = None if camera_us is None else self._reported_base_us()
         if camera_us is None or base_us is None:
-            since_us = arrival_us - self._arrival_base_us
+            since_us = arrival_us - self._late_us - self._arrival_base_us
         else:
             since_us = camera_us - base_us
         return since_us + _us(self._order.lead, VIDEO_TIMESCALE)
@@ -139,6 +148,19 @@ class RunClock:
     def flush(self) -> list[DatedPicture]:
         """At the end of the run: pictures still held back."""
         return [_dated(ordered) for ordered in self._order.flush()] if self._order else []
+
+    @property
+    def drift_ppm(self) -> float | None:
+        """How much faster the camera's clock has run than ours; None in the first minutes."""
+        return self._drift.ppm
+
+    def camera_offset_us(self) -> int | None:
+        """The camera's clock minus ours as its newest sender report has it, the delay on the way included;
+        None where none says a time that a clock can show."""
+        base_us = self._reported_base_us()
+        if self._video_report is None or base_us is None or self._video_report[0] < _FIRST_SET_US:
+            return None
+        return base_us - self._arrival_base_us
 
     def anchor(self) -> tuple[int, AnchorSource]:
         """UTC of decode time 0, in microseconds, and where it is from.
@@ -148,10 +170,11 @@ class RunClock:
         if self._anchor is None:
             lead_us = _us(self._order.lead, VIDEO_TIMESCALE) if self._order else 0
             reported = self._reported_base_us()
-            if reported is not None and abs(reported - self._arrival_base_us) <= BELIEVABLE_US:
-                self._anchor = reported - lead_us, AnchorSource.RTCP
-            else:
-                self._anchor = self._arrival_base_us - lead_us, AnchorSource.ARRIVAL
+            base_us, source = self._arrival_base_us, AnchorSource.ARRIVAL
+            if reported is not None and _is_delay(self._arrival_base_us - reported):
+                base_us, source = reported, AnchorSource.RTCP
+            # A gateway without a battery starts at 1970, and nothing is dated before it.
+            self._anchor = max(0, base_us - lead_us), source
         return self._anchor
 
     def wall_us(self, ticks: int) -> int:
@@ -167,11 +190,9 @@ class RunClock:
         if self._video_report is None:
             return None
         ntp_us, stamp = self._video_report
-        since_first = signed(stamp - self._first_stamp)
-        newest = signed(self._stamps.newest_stamp - self._first_stamp)
-        if abs(since_first - newest) > _REPORT_REACH_S * self._video_rate:
+        if abs(signed(stamp - self._stamps.newest_stamp)) > _REPORT_REACH_S * self._video_rate:
             return None
-        return ntp_us - _us(since_first, self._video_rate)
+        return ntp_us - _us(self._stamps.place_of(stamp), self._video_rate)
 
     def _align(self, frame: AudioFrame, arrival_us: int) -> None:
         """Says where in the run the sound's stamps stand: by reports if believable, else by arrival."""
@@ -207,6 +228,10 @@ class RunClock:
         if abs(since_report) > _REPORT_REACH_S * clock_rate:
             return None
         return ntp_us + _us(since_report, clock_rate) - base_us
+
+
+def _is_delay(us: int) -> bool:
+    return _SHORTEST_DELAY_US <= us <= _LONGEST_DELAY_US
 
 
 def _dated(ordered: Ordered[tuple[Picture, int]]) -> DatedPicture:

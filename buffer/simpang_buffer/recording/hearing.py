@@ -116,6 +116,9 @@ class Hearing:
                 view.told_contents(contents_of(fields))
             case "sign-in":
                 self._sign_in(key, fields["step"], int(fields["tries"]), bool(fields["basic"]))
+            case "timed":
+                protocol.timed(fields)
+                return True
             case "certificate":
                 logger.info("%s: known from now on by the certificate that it showed first", key)
                 return True

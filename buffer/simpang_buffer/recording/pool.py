@@ -19,6 +19,7 @@ from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.reading.tail import Tail
 from simpang_buffer.recording.adopter import Adopter
+from simpang_buffer.recording.clock_word import ClockWord
 from simpang_buffer.recording.hearing import SILENCE_S
 from simpang_buffer.recording.live import LiveDropped, LiveFeed, LiveFrame, LiveInit
 from simpang_buffer.recording.places import Place
@@ -137,6 +138,11 @@ class RecorderPool:
         the first call they begin in `media`."""
         for worker in self._workers:
             worker.use(places)
+
+    def tell_clock(self, word: ClockWord) -> None:
+        """Before the first call no time is trusted. To be called again at every change, and now and then."""
+        for worker in self._workers:
+            worker.tell_clock(word)
 
     async def trust_anew(self, camera: str) -> None:
         """A person says that the camera's certificate has changed rightly: the next that it shows is pinned.

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from simpang_buffer.model import FIRST_FOLDER, GapReason, StreamKey
 from simpang_buffer.recording import protocol
+from simpang_buffer.recording.clock_word import clock_word
 from simpang_buffer.recording.disks import Disks
 from simpang_buffer.recording.file_systems import FileSystems
 from simpang_buffer.recording.outbox import Outbox
@@ -74,6 +75,9 @@ class RecorderProcess:
                     helper.cancel()
 
     def _obey(self, group: asyncio.TaskGroup, message: Message) -> None:
+        if message.kind == "clock":
+            self._surroundings.clock.word = clock_word(message.fields)
+            return
         if message.kind == "folders":
             self._surroundings.places.offer(map(place_from, message.fields["folders"]))
             return

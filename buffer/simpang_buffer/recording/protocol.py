@@ -5,8 +5,8 @@ object and a payload of bytes. Both sides bound it before memory is taken. The t
 one program: a message that does not parse is a fault, never something to guess at, and raises
 `ProtocolError`.
 
-    daemon -> recorder: folders record forget watch unwatch distrust stop
-    recorder -> daemon: confined pulse state condition contents sign-in certificate opened
+    daemon -> recorder: clock folders record forget watch unwatch distrust stop
+    recorder -> daemon: confined pulse state condition contents timed sign-in certificate opened
                         fragment closed failed idle init frame dropped
 
 Per stream and run: opened { fragment } closed, again for each file. `fragment` means written, `closed`
@@ -38,6 +38,7 @@ __all__ = [
     "run_header",
     "segment",
     "segment_fields",
+    "timed",
 ]
 
 # The largest is one picture on its way to a viewer, and pictures are at most 8 MB.
@@ -179,6 +180,17 @@ def segment(key: StreamKey, fields: Mapping[str, Any]) -> Segment:
         )
     except (KeyError, ValueError, TypeError) as error:
         raise ProtocolError(f"a segment that does not parse: {error}") from None
+
+
+def timed(fields: Mapping[str, Any]) -> tuple[int, float | None, int | None]:
+    """Of a run: its number, how many millionths faster than ours the camera's clock runs, and that clock
+    minus ours."""
+    drift, offset = fields["drift_ppm"], fields["camera_offset_us"]
+    if drift is not None and not -1e6 <= drift <= 1e6:
+        raise ProtocolError(f"a drift of {drift!r}")
+    if offset is not None and not -(1 << 62) < offset < 1 << 62:
+        raise ProtocolError(f"an offset of {offset!r}")
+    return _count(fields["run"]), drift, None if offset is None else int(offset)
 
 
 def _count(value: object) -> int:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from simpang_buffer.media.access_units import Picture
-from simpang_buffer.model import GapReason, StreamKey
+from simpang_buffer.model import AnchorSource, GapReason, StreamKey
 from simpang_buffer.recording.arrivals import Arrivals
 from simpang_buffer.recording.broadcast import Broadcast
+from simpang_buffer.recording.clock_word import HeardClock
 from simpang_buffer.recording.contents import Contents, KeyFrameWatch, contents_fields
 from simpang_buffer.recording.disks import Disks
 from simpang_buffer.recording.intake import Intake
@@ -23,6 +24,7 @@ from simpang_buffer.recording.places import Places
 from simpang_buffer.recording.protocol import Message
 from simpang_buffer.recording.repairs import Repairs
 from simpang_buffer.recording.reports import Reporter
+from simpang_buffer.recording.restarts import Restarts
 from simpang_buffer.recording.retry import HEALTHY_S, delay_s, gap_reason
 from simpang_buffer.recording.run import Run
 from simpang_buffer.recording.segment_file import DiskFailed, SegmentFile
@@ -39,6 +41,8 @@ logger = logging.getLogger(__name__)
 STALL_S = 10.0
 # Pictures without one to begin with are called useless by then: a reason is there within 10 s.
 _KEY_FRAME_WITHIN_S = 8.0
+# How often what was measured of the camera's clock is told within a run: a month without it is one row.
+_TELL_TIME_S = 600.0
 # What one stream may take per beat: over 60 Mbit/s, and a few milliseconds of small packets.
 _READ_BYTES = 64 << 10
 _BEAT_BYTES = 256 << 10
@@ -47,7 +51,8 @@ _BEAT_S = 0.008
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all streams of a process share. buffer: received into, by one stream after the other."""
+    """What all streams of a process share. buffer: received into, by one stream after the other. boot_us:
+    time since the machine booted, asleep or not (CLOCK_BOOTTIME)."""
 
     site: str
     places: Places
@@ -61,6 +66,8 @@ class Surroundings:
     buffer: bytearray = field(repr=False)
     now_us: Callable[[], int] = lambda: time.time_ns() // 1000
     monotonic: Callable[[], float] = time.monotonic
+    boot_us: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+    clock: HeardClock = field(default_factory=HeardClock)
 
 
 class Recorder:
@@ -84,6 +91,8 @@ class Recorder:
         self._ended_at = surroundings.monotonic()
         self._recording = False
         self._repairs = Repairs()
+        self._restarts = Restarts()
+        self._told_time_at = 0.0
         self._lag: Lag | None = None
         self._told_lag_s = 0.0
         self._intake: Intake | None = None
@@ -181,9 +190,36 @@ class Recorder:
     def _begin_run(self, intake: Intake) -> None:
         around = self._around
         number, self._next_run = self._next_run, self._next_run + 1
-        start = RunStart(around.site, self.key, number, self._ended, self._spec.camera_offset_us)
-        self._arrivals = Arrivals(around.now_us(), around.monotonic())
-        self._run = Run(start, intake, self.broadcast, places=around.places, segment_s=around.segment_s)
+        self._arrivals = arrivals = Arrivals(around.now_us(), around.monotonic(), around.boot_us())
+        start = RunStart(
+            around.site,
+            self.key,
+            number,
+            self._ended,
+            self._spec.camera_offset_us,
+            around.clock.word.boot_id or None,
+            arrivals.wall_less_boot_us,
+        )
+        self._told_time_at = around.monotonic()
+        self._run = Run(
+            start,
+            intake,
+            self.broadcast,
+            places=around.places,
+            segment_s=around.segment_s,
+            clock_trusted=lambda: around.clock.word.covers(arrivals.wall_less_boot_us),
+        )
+
+    def _begins_anew(self, arrival: Picture, now_s: float) -> bool:
+        """Whether this picture begins a run: the camera's stamps have started over, the gateway's clock was
+        set, or it is to be trusted from now on, which the run so far could not be dated by."""
+        if not arrival.key:
+            return False
+        trusted = self._around.clock.word.covers(self._arrivals.wall_less_boot_us)
+        dated = self._run.anchored is AnchorSource.BOOT and trusted
+        if not (self._run.is_over(arrival) or self._arrivals.stepped or dated):
+            return False
+        return self._restarts.may(now_s)
 
     def _pump(self, session: Session, intake: Intake) -> None:
         """One beat: what has come, within what one stream may take."""
@@ -198,7 +234,7 @@ class Recorder:
                     self._last_picture_at, self._pictured = now_s, True
                     if self._lag is not None:
                         self._lag.take(arrival.rtp_time, now_s)
-                    if self._run.is_over(arrival) or (self._arrivals.stepped and arrival.key):
+                    if self._begins_anew(arrival, now_s):
                         self._finish_run(GapReason.CLOCK_STEP)
                         self._begin_run(intake)
                         arrival_us = self._arrivals.at(around.now_us(), around.monotonic())
@@ -258,6 +294,7 @@ class Recorder:
         self._recording = False
         self.broadcast.end()
         self._run.finish()
+        self._tell_time()
         try:
             self._submit()
         except DiskFailed:
@@ -293,6 +330,8 @@ class Recorder:
         camera's tracks, where that is news.
         """
         self._tell_contents()
+        if self._recording and self._around.monotonic() - self._told_time_at > _TELL_TIME_S:
+            self._tell_time()
         lag_s = self._lag.lag_s if self._lag is not None and self._recording else 0.0
         repairs = self._repairs.news()
         # Tenths of a second are the beat's own.
@@ -301,6 +340,14 @@ class Recorder:
         self._told_lag_s = lag_s
         fields = {"repairs": repairs or self._repairs.totals(), "lag_s": round(lag_s, 1)}
         self._around.outbox.tell(Message("condition", self.key, fields))
+
+    def _tell_time(self) -> None:
+        """What has been measured of the camera's clock in this run."""
+        self._told_time_at = self._around.monotonic()
+        drift_ppm, offset_us = self._run.measured()
+        if self._run.anchored is not None and (drift_ppm is not None or offset_us is not None):
+            fields = {"run": self._run.number, "drift_ppm": drift_ppm, "camera_offset_us": offset_us}
+            self._around.outbox.tell(Message("timed", self.key, fields))
 
     def _tell_contents(self) -> None:
         if self._intake is None:

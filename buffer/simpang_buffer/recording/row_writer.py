@@ -13,6 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+from simpang_buffer.index.clock_moves import note_time
 from simpang_buffer.index.errors import CorruptIndex, ReadOnly, StorageFull, Unreadable
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.insertion import insert_run, insert_segments
@@ -99,7 +100,8 @@ class RowWriter:
         """What makes no row, and runs that have one, cost nothing."""
         opened = [one for one in messages if one.kind == "opened" and self._is_new(one)]
         closed = [one for one in messages if one.kind == "closed" and one.fields["segment"] is not None]
-        if not opened and not closed:
+        timed = [one for one in messages if one.kind == "timed"]
+        if not opened and not closed and not timed:
             return
         async with self._index.db.transaction() as tx:
             for message in opened:
@@ -108,6 +110,8 @@ class RowWriter:
                 await insert_run(tx, header.key, header, fields["width"], fields["height"])
             segments = [protocol.segment(_key(one), one.fields["segment"]) for one in closed]
             await insert_segments(tx, segments)
+            for one in timed:
+                await note_time(tx, _key(one), *protocol.timed(one.fields))
         self._runs |= {_key(one): one.fields["run"] for one in opened}
 
     def _is_new(self, opened: Message) -> bool:
@@ -116,7 +120,7 @@ class RowWriter:
 
 
 def _is_patient(message: Message | None) -> bool:
-    return message is not None and message.kind == "opened"
+    return message is not None and message.kind in ("opened", "timed")
 
 
 def _key(message: Message) -> StreamKey:

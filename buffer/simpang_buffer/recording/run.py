@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from simpang_buffer.media.access_units import Picture
 from simpang_buffer.media.audio import AudioFrame
 from simpang_buffer.media.metadata import MetadataDocument
 from simpang_buffer.media.metadata_time import MetadataTime
 from simpang_buffer.media.stream_time import DatedPicture, RunClock
-from simpang_buffer.model import VIDEO_TIMESCALE, AccessUnit
+from simpang_buffer.model import VIDEO_TIMESCALE, AccessUnit, AnchorSource
 from simpang_buffer.recording.broadcast import Broadcast, live_init
 from simpang_buffer.recording.intake import Arrival, Intake
 from simpang_buffer.recording.places import Places
@@ -15,12 +17,25 @@ from simpang_buffer.recording.segment_writer import RunStart, SegmentWriter, Ste
 
 
 class Run:
-    """`take` what arrives, then `take_steps` for the disk; `finish` at its end. begun: a picture is in it."""
+    """`take` what arrives, then `take_steps` for the disk; `finish` at its end. begun: a picture is in it.
+
+    clock_trusted: whether the gateway's clock is right as this run counts it, asked with the anchor.
+    anchored: what it was anchored by, None until it is.
+    """
 
     def __init__(
-        self, start: RunStart, intake: Intake, broadcast: Broadcast, *, places: Places, segment_s: float
+        self,
+        start: RunStart,
+        intake: Intake,
+        broadcast: Broadcast,
+        *,
+        places: Places,
+        segment_s: float,
+        clock_trusted: Callable[[], bool] = lambda: True,
     ) -> None:
         self.number = start.run
+        self.anchored: AnchorSource | None = None
+        self._clock_trusted = clock_trusted
         self._audio = intake.audio
         sound = (intake.audio_clock_rate, self._audio.timescale) if self._audio else None
         self._intake = intake
@@ -33,10 +48,11 @@ class Run:
             start,
             places,
             self._audio,
-            self._clock.anchor,
+            self._anchor,
             segment_s=segment_s,
             wall_us=self._clock.wall_us,
             metadata=intake.metadata,
+            camera_offset_us=self._clock.camera_offset_us,
         )
         self._steps: list[Step] = []
         self.begun = False
@@ -72,6 +88,10 @@ class Run:
                 video=arrival.track == "video", ntp_us=arrival.ntp_us, rtp_time=arrival.rtp_time
             )
 
+    def measured(self) -> tuple[float | None, int | None]:
+        """How much faster the camera's clock runs than ours (in millionths), and its clock minus ours."""
+        return self._clock.drift_ppm, self._clock.camera_offset_us()
+
     def take_steps(self) -> list[Step]:
         """What has been cut since the last call."""
         steps, self._steps = self._steps, []
@@ -81,6 +101,11 @@ class Run:
         """Nothing more comes: what is held back becomes steps too."""
         self._write(self._clock.flush())
         self._steps += self._writer.finish()
+
+    def _anchor(self) -> tuple[int, AnchorSource]:
+        anchor_us, source = self._clock.anchor()
+        self.anchored = source if self._clock_trusted() else AnchorSource.BOOT
+        return anchor_us, self.anchored
 
     def _note_sound(self) -> None:
         """The frames' own headers have told what the sound is."""

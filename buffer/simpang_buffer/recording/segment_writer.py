@@ -66,13 +66,17 @@ _LONE_PICTURE_TICKS = VIDEO_TIMESCALE // 25
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """What is known of a run before its first picture. previous_end: why the one before it ended."""
+    """What is known of a run before its first picture. previous_end: why the one before it ended.
+    boot_id: of the gateway's boot, None where it is not known. wall_less_boot_us: UTC as the run counts it
+    minus the time since that boot."""
 
     site: str
     key: StreamKey
     run: int
     previous_end: GapReason | None
     camera_offset_us: int | None
+    boot_id: str | None = None
+    wall_less_boot_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,8 @@ class SegmentWriter:
 
     anchor: asked once, when the first fragment is whole (about a second into the run), for the UTC of decode
     time 0 and where it is from; by then most cameras have sent a sender report. wall_us: UTC of a decode
-    time, where the camera's clock is known to drift; by the anchor alone if not given.
+    time, where the camera's clock is known to drift; by the anchor alone if not given. camera_offset_us: the
+    camera's clock minus ours as measured, asked with the anchor.
 
     video, audio: what is written now, None where there is none. key_interval: ticks between the last two key
     frames; since_key: from the last one to the newest picture.
@@ -127,8 +132,11 @@ class SegmentWriter:
         segment_s: float,
         wall_us: Callable[[int], int] | None = None,
         metadata: MetadataFormat | None = None,
+        camera_offset_us: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._start = start
+        self._camera_offset_us = start.camera_offset_us
+        self._measured_offset_us = camera_offset_us
         self._places = places
         self.audio = self._next_audio = audio
         self._metadata = metadata
@@ -278,6 +286,8 @@ class SegmentWriter:
     def _open_segment(self, first_decode_time: int) -> _OpenSegment:
         if self._anchor is None:
             self._anchor = self._ask_anchor()
+            measured_us = self._measured_offset_us()
+            self._camera_offset_us = self._camera_offset_us if measured_us is None else measured_us
         assert self.video is not None  # a file is opened for pictures, and they came with a format
         start = self._start
         anchor_us, anchor_source = self._anchor
@@ -290,9 +300,11 @@ class SegmentWriter:
             codec=self.video.codec,
             anchor_us=anchor_us,
             anchor_source=anchor_source,
-            camera_offset_us=start.camera_offset_us,
+            camera_offset_us=self._camera_offset_us,
             previous_end=start.previous_end,
             first_chunk=self._chunks,
+            boot_id=start.boot_id,
+            anchor_boot_us=None if start.boot_id is None else anchor_us - start.wall_less_boot_us,
         )
         self._segments += 1
         head = SegmentHead(header, self.video, init_segment(self.video, self.audio, self._metadata))

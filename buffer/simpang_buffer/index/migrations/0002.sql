@@ -81,3 +81,6 @@ create table certificate (
     seen_us   integer not null,
     primary key (camera, port)
 ) without rowid;
+
+create index run_undated on run (boot_id) where anchor_source = 'boot' and recorded_anchor_us is null;
+create index run_boot on run (boot_id, anchor_boot_us) where boot_id is not null;
