@@ -165,11 +165,16 @@ async def test_holds_and_pins_together_are_bounded_and_legal_ones_are_not(index:
 
 async def test_time_to_come_counts_by_the_rate_of_the_last_day(index: Index) -> None:
     run = await recorded(index, Take(seconds=2, run=1))
-    now_us = run.rows[0].end_us
+    now_us = run.rows[0].start_us + DAY_US
     ahead = replace(ASKED, start_us=now_us, end_us=now_us + 10 * DAY_US)
+    half_us = START_US + DAY_US // 2
+    new = replace(ASKED, start_us=half_us, end_us=half_us + DAY_US)
 
+    # Half a day after the camera was new, a day takes twice what there is.
     with pytest.raises(HoldsFull):
-        await hold(index.db, ahead, now_us, 9 * run.rows[0].size_bytes)
+        await hold(index.db, new, half_us, 2 * run.rows[0].size_bytes - 1)
+    with pytest.raises(HoldsFull):
+        await hold(index.db, ahead, now_us, 10 * run.rows[0].size_bytes - 1)
     await hold(index.db, ahead, now_us, 10 * run.rows[0].size_bytes)
 
 

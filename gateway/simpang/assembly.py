@@ -15,6 +15,9 @@ from simpang.config.boot import Boot
 from simpang.config.faults import Fault
 from simpang.config.secrets import Secrets
 from simpang.confinement_health import confinement_items
+from simpang.disks.medium import FlushChoice
+from simpang.disks.wear import Wear
+from simpang.disks.wear_health import wear_items
 from simpang.gateway import Gateway
 from simpang.health import Disk, Health, Knowledge, health
 from simpang.index_health import index_items
@@ -30,10 +33,12 @@ from simpang.roster.known import KnownCameras
 from simpang.roster.plan import Wanted
 from simpang.roster.roster import Roster
 from simpang.roster.sign_in import credentials, own_listeners, uri_policy
+from simpang.roster.trust import trust_of
 from simpang.roster.view import Camera, gap_reason
 from simpang.state.database import State
 from simpang.storage import Storage
 from simpang.storage_health import storage_items
+from simpang.stream_health import stream_items
 from simpang.supervise import Supervisor
 from simpang.web.sessions import Sessions
 from simpang_buffer.index.events import Events
@@ -55,7 +60,7 @@ CAMERAS_PER_PROCESS = 16
 @dataclass(frozen=True)
 class Opened:
     """What assemble needs open. index_due: the rebuild of the index that is due. lock: inherited by the
-    recorders. previous_end: why recording stopped."""
+    recorders. previous_end: why recording stopped. boot_id: of this boot of the machine."""
 
     index: Index
     index_due: Due | None
@@ -65,6 +70,8 @@ class Opened:
     secret_faults: Sequence[Fault]
     key: GatewayKey
     previous_end: GapReason
+    flush: FlushChoice
+    boot_id: str
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         index,
         processes=recorder_processes(len(config.camera), os.cpu_count() or 1),
         segment_s=config.buffer.segment_s,
-        flush_s=config.buffer.flush_s,
+        flush_s=opened.flush.flush_s,
         inherit_fds=(opened.lock,),
         previous_end=opened.previous_end,
         on_disk_full=retention.request_space,
@@ -131,6 +138,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         supervisor=supervisor,
         credentials=sign_in,
         policy=policy,
+        trust=lambda wanted: trust_of(wanted, boot.file.absolute().parent),
         now_us=now_us,
     )
 
@@ -149,7 +157,8 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         return _circumstances(config.site.id, opened.key, roster.camera(job.request.camera))
 
     def hold_bytes() -> int:
-        return int(data_folder.total(data) * config.buffer.hold_max_percent / 100)
+        footage_bytes = config.buffer.max_bytes.of(data_folder.total(data))
+        return int(footage_bytes * config.buffer.hold_max_percent / 100)
 
     jobs = Jobs(
         config,
@@ -164,6 +173,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         supervisor=supervisor,
         hold_bytes=hold_bytes,
     )
+    wear = Wear(index, lambda: [data / "media"], boot_id=opened.boot_id, now_us=now_us)
     started_us = now_us()
 
     def judge(at_us: int) -> Health:
@@ -181,6 +191,8 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
             started_us=started_us,
             more=[
                 *confinement_items(pool.confinements()),
+                *stream_items(roster.cameras()),
+                *wear_items(wear.disks),
                 *index_items(keeper.condition(), str(index.db.path), at_us),
                 *storage_items(storage.condition(), config.site.time_zone, at_us),
             ],
@@ -202,6 +214,8 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         version=simpang.__version__,
         gateway_key=opened.key.public_text,
         hold_bytes=hold_bytes,
+        flush=opened.flush,
+        wear=wear,
         health=judge,
         clock=read_clock,
     )

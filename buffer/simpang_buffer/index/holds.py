@@ -16,6 +16,8 @@ from simpang_buffer.index.spans import Spans
 # Each is looked at for every page of evictions; more are a program that has gone wrong.
 MOST_HOLDS = 1000
 _DAY_US = 86_400_000_000
+# A rate that was measured over less would be a guess.
+_LEAST_MEASURED_US = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +146,21 @@ async def held_bytes(tx: Transaction, now_us: int | None = None, *, legal: bool 
             counted_to_us = last_us if last_us is not None else counted_to_us
         ahead_us = 0 if now_us is None else sum(max(0, end - max(start, now_us)) for start, end in spans)
         if now_us is not None and ahead_us:
-            size, _ = await _bytes_between(tx, stream_id, now_us - _DAY_US, now_us, None)
-            held += size * ahead_us // _DAY_US
+            held += await _bytes_in(tx, stream_id, now_us, ahead_us)
     return held
+
+
+async def _bytes_in(tx: Transaction, stream_id: int, now_us: int, ahead_us: int) -> int:
+    """What so much time to come will take, at the rate of the last day, or of what there is of it."""
+    rows = await tx.rows(
+        """select coalesce(sum(size_bytes), 0), min(start_us) from segment
+           where stream_id = ? and start_us >= ? and start_us < ?""",
+        (stream_id, now_us - _DAY_US, now_us),
+    )
+    size_bytes, first_us = rows[0]
+    if first_us is None:
+        return 0
+    return int(size_bytes) * ahead_us // max(now_us - first_us, _LEAST_MEASURED_US)
 
 
 async def _bytes_between(

@@ -18,6 +18,7 @@ from simpang.config.values import (
     Window,
     make_id,
     parse_bytes,
+    parse_fingerprint,
     parse_id,
     parse_listen,
     parse_rate,
@@ -56,6 +57,7 @@ Hours = Annotated[Window, BeforeValidator(parse_window)]
 # A name in a secrets folder: no path that could lead out of it.
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
+Fingerprint = Annotated[str, BeforeValidator(parse_fingerprint)]
 StreamName = Literal["main", "sub"]
 
 
@@ -108,10 +110,49 @@ class Promise(Section):
     )
 
 
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute() or ".." in path.parts:
+        raise ValueFault(f"{str(path)!r} is not an absolute path", 'write "/mnt/disk2"')
+    return path
+
+
+Absolute = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
+
+
+class BufferFolder(Section):
+    """A further disk that footage is kept on."""
+
+    path: Absolute = Field(description="where its footage lies, as a rule where its disk is mounted")
+    max_bytes: Amount = Field(
+        default=Size(percent=90), description="footage there never takes more; % is of its file system"
+    )
+    min_free: Amount = Field(
+        default=Size(size_bytes=2 * 10**9),
+        description="the oldest footage there goes so that this much stays free",
+    )
+    drain: bool = Field(
+        default=False, description="true: nothing new is written there; it empties as footage ages"
+    )
+    mount: bool = Field(
+        default=True,
+        description="false: may lie on a disk that is also used for something else; true: while no disk is "
+        "mounted there nothing is written, so that the system's disk is not filled",
+    )
+
+
 class Buffer(Section):
     path: Annotated[Path, Field(strict=False)] = Field(
         default=Path("/var/lib/simpang"), description="where footage and databases lie; --data overrides"
     )
+    mount: Absolute | None = Field(
+        default=None,
+        description="a disk has to be mounted here, else nothing is written under path and the system's disk "
+        "is not filled",
+    )
+    drain: bool = Field(
+        default=False, description="true: nothing new is written under path; footage goes to the other folders"
+    )
+    folder: Annotated[tuple[BufferFolder, ...], Field(strict=False, max_length=8)] = ()
     max_bytes: Amount = Field(
         default=Size(percent=90), description="footage never takes more; % is of the file system"
     )
@@ -132,10 +173,15 @@ class Buffer(Section):
     event_margin_s: float = Field(
         default=10, ge=0, le=600, description="so much before and after an event belongs to it"
     )
-    flush_s: float = Field(default=2, ge=0.2, le=30, description="how much video a power cut costs")
+    flush_s: float | None = Field(
+        default=None,
+        ge=0.2,
+        le=30,
+        description="how much video a power cut costs; where not set 2 s, on SD cards and eMMC 5 s",
+    )
     segment_s: float = Field(default=60, ge=10, le=600, description="length of one media file")
     hold_max_percent: float = Field(
-        default=30, ge=0, le=100, description="holds, legal ones apart, never take more"
+        default=30, ge=0, le=100, description="holds, legal ones apart, never take more of max_bytes"
     )
 
 
@@ -185,9 +231,24 @@ class Camera(Section):
         default=("main", "sub"), description="which streams to record"
     )
     audio: bool = Field(default=False, description="record sound too")
+    metadata: bool = Field(
+        default=True, description="keep what the camera says it sees (ONVIF metadata) with the main stream"
+    )
     events: bool = Field(default=True, description="listen to the camera's events")
     transport: Literal["tcp", "udp"] = Field(default="tcp", description="udp loses packets on a busy link")
     allow_basic: bool = Field(default=False, description="sign in though it shows the password")
+    certificate_sha256: Fingerprint | None = Field(
+        default=None, description="of an rtsps:// camera; without it the first certificate seen is the one"
+    )
+    ca_file: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=255,
+        description="PEM beside this file; its CA has to vouch for the name in an rtsps:// address",
+    )
+    old_tls: bool = Field(
+        default=False, description="also the ciphers of old cameras, which others on the wire may break"
+    )
     keep: CameraKeep = Field(default=CameraKeep(), description="what differs for its footage")
 
     @model_validator(mode="before")

@@ -320,7 +320,11 @@ def _plain(text: str) -> object:
 def _range(texts: tuple[str, str]) -> tuple[int, int]:
     start_us, end_us = _time("start", texts[0]), _time("end", texts[1])
     if not 0 < end_us - start_us <= MOST_RANGE_S * 1_000_000:
-        raise Problem("malformed", "The times cannot be used.", errors=[("end", "must be later than start")])
+        raise Problem(
+            "malformed",
+            "The times cannot be used.",
+            errors=[("end", "must be later than start, by at most ten years")],
+        )
     return start_us, end_us
 
 
