@@ -21,6 +21,7 @@ from simpang_buffer.model import StreamKey
 from simpang_buffer.reading.tail import Tail
 from simpang_buffer.recording.spec import StreamSpec
 from simpang_buffer.recording.view import StreamStatus
+from simpang_buffer.rtsp.tls import Trust
 from simpang_onvif.device import Credentials
 from simpang_onvif.errors import OnvifError
 from simpang_onvif.uri_policy import UriPolicy
@@ -115,6 +116,7 @@ class KeptCamera:
                 policy=lambda wanted: UriPolicy(),
                 changed=lambda: self.want(keeper.streams),
                 not_this=self.not_these.append,
+                trust=lambda wanted: Trust(),
                 now_us=self.time.wall,
                 pause=self.time.pause,
             ),

@@ -283,6 +283,19 @@ def test_password_in_an_address_never_shows_in_a_repr_or_fault() -> None:
     assert "geheim99" not in " ".join(map(str, faults_of(bad)))
 
 
+def test_certificates_of_cameras_are_named_as_tools_print_them() -> None:
+    pinned = "AB:" * 31 + "AB"
+    good = f'[[camera]]\nid = "a"\nurl = "rtsps://10.0.4.23/x"\ncertificate_sha256 = "{pinned}"\n'
+    short = '[[camera]]\nid = "a"\nurl = "rtsps://10.0.4.23/x"\ncertificate_sha256 = "AB:CD"\n'
+    udp = '[[camera]]\nid = "a"\nurl = "rtsps://10.0.4.23/x"\ntransport = "udp"\n'
+
+    assert parse(SMALLEST + good, FILE).camera[0].certificate_sha256 == "ab" * 32
+    assert [fault.key for fault in faults_of(SMALLEST + short)] == ["camera[1].certificate_sha256"]
+    assert [(fault.key, fault.what) for fault in faults_of(SMALLEST + udp)] == [
+        ("camera[1].transport", "an rtsps:// address goes over tcp only")
+    ]
+
+
 def test_every_setting_says_what_it_is_for() -> None:
     for section, model in faults._sections().items():
         for name, field in model.model_fields.items():

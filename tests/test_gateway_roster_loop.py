@@ -21,6 +21,7 @@ from simpang_buffer.index.rows import StreamTotals
 from simpang_buffer.model import StreamKey
 from simpang_buffer.recording.spec import StreamSpec
 from simpang_buffer.recording.view import StreamStatus
+from simpang_buffer.rtsp.tls import Trust
 from simpang_onvif.device import Device
 from simpang_onvif.errors import OnvifError, Reason
 from simpang_onvif.uri_policy import UriPolicy
@@ -92,6 +93,7 @@ async def running(known: KnownCameras) -> AsyncIterator[Site]:
         supervisor=supervisor,
         credentials=cameras.credentials,
         policy=lambda wanted: UriPolicy(),
+        trust=lambda wanted: Trust(),
         now_us=cameras.time.wall,
         onboard=cameras.onboard,
     )

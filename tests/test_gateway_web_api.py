@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from simpang.repair_words import INDONESIAN
 from simpang.web.guards import host_is_ours, origin_is_ours
 from simpang.web.listeners import MOST_CONNECTIONS, ListenFailed
 from simpang.web.problems import PROBLEMS
@@ -22,6 +23,7 @@ from simpang.web.roles import Role
 from simpang.web.routes import ROUTES
 from simpang.web.times import format_time
 from simpang_buffer.model import StreamKey
+from simpang_buffer.recording.repairs import WORDS
 from web_site import camera, now_us, open_site, record, stream
 
 KEY = StreamKey("utara", "main")
@@ -120,12 +122,37 @@ async def test_answers_are_those_of_the_contract(tmp_path: Path) -> None:
     assert set(one["device"]) == {"make", "model", "firmware", "serial", "epr", "mac"}
     assert set(one["streams"][0]) == {
         "name", "codec", "width", "height", "fps", "bps", "recording_since", "last_fragment",
-        "bytes", "oldest",
+        "bytes", "oldest", "lag_s", "repairs",
     }  # fmt: skip
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", one["streams"][0]["last_fragment"])
     assert (about["id"], about["time_zone"], about["clock"]["trusted"]) == ("digulis", "Asia/Pontianak", True)
     assert health == {"severity": "ok", "items": []}
     assert found["where_looked"] == ["eth0 (192.168.7.2)", "lo (127.0.0.1)"]
+
+
+async def test_repairs_and_lag_stand_with_the_stream_and_a_certificate_is_trusted_anew(
+    tmp_path: Path,
+) -> None:
+    odd = stream(lag_s=3.5, repairs={"torn_frames": 2, "of-a-later-release": 1})
+    async with open_site(tmp_path) as site, site.client(Role.INSTALLER) as client:
+        site.roster.told = [camera(streams=(odd,))]
+        async with client.get("/api/v1/cameras/utara") as response:
+            (shown,) = (await response.json())["streams"]
+        async with client.post("/api/v1/cameras/utara/trust") as response:
+            status = response.status
+
+    assert shown["lag_s"] == 3.5
+    assert [(one["kind"], one["count"]) for one in shown["repairs"]] == [
+        ("torn_frames", 2),
+        ("of-a-later-release", 1),
+    ]
+    assert shown["repairs"][0]["words"]["id"] == "paket yang tertulis separuh dibuang (7.11)"
+    assert (status, site.pool.trusted) == (200, ["utara"])
+
+
+def test_every_repair_has_words_in_both_languages() -> None:
+    assert set(INDONESIAN) == set(WORDS)
+    assert all(INDONESIAN[kind] != words for kind, words in WORDS.items())
 
 
 async def test_readyz_names_the_cameras_that_are_not_written(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from media_samples import Unit, VideoCodec, video
 from recorded_runs import perform, pictures, video_format
 from simpang.clock import Clock
 from simpang.config.model import Config
+from simpang.disks.medium import FlushChoice
+from simpang.disks.wear import Wear
 from simpang.gateway import Gateway
 from simpang.health import Health, HealthItem
 from simpang.jobs.model import Job, JobRefused, JobRequest, JobState
@@ -78,6 +80,10 @@ class FedPool:
         self.feeds: dict[StreamKey, list[BreakableFeed]] = {}
         self.inits: dict[StreamKey, LiveInit] = {}
         self.tails: dict[StreamKey, Tail] = {}
+        self.trusted: list[str] = []
+
+    async def trust_anew(self, camera: str) -> None:
+        self.trusted.append(camera)
 
     def tail(self, key: StreamKey) -> Tail | None:
         return self.tails.get(key)
@@ -210,6 +216,8 @@ async def open_site(data: Path, *, head_s: float = 10.0, **config: Any) -> Async
             gateway_key=None,
             storage=site_storage(index, Config.model_validate({**TOML, **config})),
             hold_bytes=lambda: 10**9,
+            flush=FlushChoice(2.0, "set"),
+            wear=Wear(index, list, boot_id="boot", now_us=now_us),
             health=lambda _: told_health(roster.told),
             clock=lambda: Clock(trusted=True, source="ntp", offset_s=0.0),
         )

@@ -29,6 +29,7 @@ from simpang.jobs.model import Job
 from simpang.keeping import limits
 from simpang.keeping import policy as keeping_policy
 from simpang.logs.redaction import Redaction
+from simpang.media_folders import MediaFolders
 from simpang.roster.known import KnownCameras
 from simpang.roster.plan import Wanted
 from simpang.roster.roster import Roster
@@ -44,10 +45,9 @@ from simpang.web.sessions import Sessions
 from simpang_buffer.index.events import Events
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.keeper import IndexKeeper
-from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.recovery import Due
 from simpang_buffer.index.retention import Retention
-from simpang_buffer.model import FIRST_FOLDER, GapReason
+from simpang_buffer.model import GapReason
 from simpang_buffer.recording.pool import RecorderPool
 from simpang_onvif.device import Credentials
 from simpang_onvif.discovery import Discovery
@@ -63,6 +63,7 @@ class Opened:
     recorders. previous_end: why recording stopped. boot_id: of this boot of the machine."""
 
     index: Index
+    folders: MediaFolders
     index_due: Due | None
     state: State
     lock: int
@@ -88,10 +89,8 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
     """Every part knows those it needs and no others."""
     config, data, index = boot.config, boot.data, opened.index
     supervisor = Supervisor()
-
-    def open_bytes() -> dict[int, int]:
-        files = [tail.fragments[-1] for tail in pool.open_files() if tail.fragments]
-        return {FIRST_FOLDER: sum(last.offset + last.size_bytes for last in files)}
+    media = opened.folders
+    folders = media.folders
 
     def clock_trusted() -> bool:
         return read_clock().trusted
@@ -102,7 +101,10 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         now_us=now_us,
         clock_trusted=clock_trusted,
         policy=keeping_policy(config),
-        open_bytes=open_bytes,
+        folders=folders.files,
+        spaces=folders.spaces,
+        limits_of=folders.limits_of,
+        open_bytes=media.open_bytes,
         booted_us=booted_us,
         oldest_first=lambda size_bytes, keys: keeper.oldest_first(size_bytes, keys),
     )
@@ -117,6 +119,9 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         inherit_fds=(opened.lock,),
         previous_end=opened.previous_end,
         on_disk_full=retention.request_space,
+        folders=folders.files,
+        further=media.further,
+        on_disk_failed=media.failed,
     )
     discovery = None
     if config.discovery.enabled:
@@ -142,13 +147,17 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         now_us=now_us,
     )
 
+    def own_cameras() -> set[str]:
+        return {*(camera.id for camera in config.camera), *(camera.id for camera in roster.cameras())}
+
+    media.join(pool, own_cameras, retention.request_space)
     keeper = IndexKeeper(
         index,
         config.site.id,
-        folders=lambda: [MediaFiles(data / "media")],
+        folders=folders.files,
         due=opened.index_due,
         now_us=now_us,
-        own=lambda: {*(camera.id for camera in config.camera), *(camera.id for camera in roster.cameras())},
+        own=own_cameras,
         is_free=pool.is_free,
         open_runs=lambda: [(tail.header, tail.width, tail.height) for tail in pool.open_files()],
     )
@@ -205,6 +214,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         index=index,
         keeper=keeper,
         storage=storage,
+        folders=media,
         state=opened.state,
         pool=pool,
         roster=roster,

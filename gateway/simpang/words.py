@@ -96,10 +96,15 @@ CAMERA = {
         Words("Look for its new address under Discovery.", "Cari alamat barunya di Penemuan."),
     ),
     "refused-by-policy": Advice(
-        Words("{name} names an address that is not its own.", "{name} menyebut alamat yang bukan miliknya."),
         Words(
-            "Correct the address in the camera's network settings; it is never followed elsewhere.",
-            "Perbaiki alamat di pengaturan jaringan kamera; alamat lain tidak pernah diikuti.",
+            "{name} names an address that is not its own, or shows a certificate that is not known.",
+            "{name} menyebut alamat yang bukan miliknya, atau sertifikatnya tidak dikenal.",
+        ),
+        Words(
+            "An address: correct it in the camera's network settings, it is never followed elsewhere. A "
+            "certificate: if the camera was replaced or reset, run `simpang camera trust ID`.",
+            "Alamat: perbaiki di pengaturan jaringan kamera, alamat lain tidak pernah diikuti. Sertifikat: "
+            "jika kamera diganti atau disetel ulang, jalankan `simpang camera trust ID`.",
         ),
     ),
     "disk-full": Advice(

@@ -33,7 +33,7 @@ __all__ = ["Camera", "choose", "connect", "warm"]
 # Core 5.1.1: the device service of every ONVIF device is here.
 _DEVICE_PATH = "/onvif/device_service"
 _WEB = ("http", "https")
-_STREAM = ("rtsp",)
+_STREAM = ("rtsp", "rtsps")
 
 # A camera that answers a bounded question with nonsense or a fault can still be recorded without that answer.
 _DISPENSABLE = (Reason.UNSUPPORTED, Reason.MALFORMED)

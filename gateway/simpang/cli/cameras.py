@@ -1,4 +1,4 @@
-"""`simpang camera list | show ID`."""
+"""`simpang camera list | show ID | trust ID`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def add(verbs: Verbs, shared: argparse.ArgumentParser) -> None:
     verb(inner, shared, "list", list_, summary="one line for each camera: id, address, state, device")
     parser = verb(inner, shared, "show", show, summary="everything that is known of one camera")
     parser.add_argument("id", metavar="ID", help="the camera's id, as `simpang camera list` shows it")
+
+    parser = verb(
+        inner, shared, "trust", trust, summary="believe the TLS certificate that a camera shows from now on"
+    )
+    parser.add_argument("id", metavar="ID", help="the camera that was replaced or reset")
 
 
 def list_(arguments: argparse.Namespace) -> int:
@@ -50,8 +55,25 @@ def show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(camera)
         return Exit.DONE
+    repairs = [(stream["name"], stream.pop("repairs")) for stream in camera["streams"]]
     for name, value in _lines(camera, ""):
         print(f"{name:<28} {plain(value)}")
+    for stream, found in repairs:
+        for repair in found:
+            said = plain(repair["words"][arguments.lang])
+            print(f"{f'streams.{stream}.repaired':<28} {repair['count']} x {said}")
+    return Exit.DONE
+
+
+def trust(arguments: argparse.Namespace) -> int:
+    from simpang.cli.client import ask
+    from simpang.cli.output import print_json
+
+    camera = ask(arguments, lambda api: api.post(f"/api/v1/cameras/{arguments.id}/trust", {}))
+    if arguments.json:
+        print_json(camera)
+    else:
+        print(f"the certificate that {camera['id']} shows next is the one it is known by")
     return Exit.DONE
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from simpang.config.faults import ConfigFaults, Fault, fault, shown, words
 from simpang.config.kept import contradictions
 from simpang.config.lines import Location, key_lines, line_of
-from simpang.config.model import Camera, Config
+from simpang.config.model import Buffer, Camera, Config
 from simpang.config.values import nearest
 
 # A site file has some dozens of lines; more than this is some other file.
@@ -109,12 +109,16 @@ def _cross_checks(raw: dict[str, Any]) -> Iterator[tuple[Location, str, str]]:
         for key in ("url", "sub_url"):
             if isinstance(camera.get(key), str) and (problem := _rtsp_problem(camera[key])):
                 yield (*here, key), problem, 'write "rtsp://10.0.4.21:554/path"'
+            elif camera.get("transport") == "udp" and str(camera.get(key, ""))[:6].lower() == "rtsps:":
+                yield (*here, "transport"), "an rtsps:// address goes over tcp only", "remove this line"
         if isinstance(camera.get("address"), str) and (problem := _address_problem(camera["address"])):
             yield (*here, "address"), problem, 'write the host or "10.0.4.21:8000"'
         if ("user" in camera) != ("password_file" in camera):
             missing = "password_file" if "user" in camera else "user"
             present = "user" if "user" in camera else "password_file"
             yield (*here, present), f"needs {missing} too", f"add {missing}"
+    buffer = raw.get("buffer")
+    yield from _folder_checks(buffer if isinstance(buffer, dict) else {})
     for kind in ("camera", "central"):
         seen: dict[str, int] = {}
         for index, table in _tables(raw.get(kind)):
@@ -127,6 +131,20 @@ def _cross_checks(raw: dict[str, Any]) -> Iterator[tuple[Location, str, str]]:
                 )
             elif isinstance(given, str):
                 seen[given] = index
+
+
+def _folder_checks(buffer: dict[str, Any]) -> Iterator[tuple[Location, str, str]]:
+    """Folders within one another would count their footage twice."""
+    seen = [Path(str(buffer.get("path", Buffer().path))) / "media"]
+    for index, folder in _tables(buffer.get("folder")):
+        if not isinstance(folder.get("path"), str):
+            continue
+        path = Path(folder["path"])
+        near = next((one for one in seen if one.is_relative_to(path) or path.is_relative_to(one)), None)
+        if near is not None:
+            what = f"{path} and {near} lie within one another"
+            yield ("buffer", "folder", index, "path"), what, "give each folder a place of its own"
+        seen.append(path)
 
 
 def _tables(value: Any) -> list[tuple[int, dict[str, Any]]]:
@@ -146,7 +164,7 @@ def _rtsp_problem(url: str) -> str | None:
         port = parts.port
     except ValueError:
         return "is not an address"
-    if parts.scheme.lower() != "rtsp":
+    if parts.scheme.lower() not in ("rtsp", "rtsps"):
         return "is not an rtsp:// address"
     if not parts.hostname or port == 0:
         return "names no host"

@@ -163,6 +163,17 @@ def parse_listen(value: object) -> Listen:
     return Listen(str(address), int(port))
 
 
+def parse_fingerprint(given: object) -> str:
+    """SHA-256 of a certificate as tools print it: hexadecimal, with or without colons. Lower-case."""
+    text = given.replace(":", "").lower() if isinstance(given, str) else ""
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueFault(
+            "is not the SHA-256 of a certificate",
+            "write 64 hexadecimal digits, as `openssl x509 -fingerprint -sha256` prints them",
+        )
+    return text
+
+
 def parse_id(value: object) -> str:
     """`[a-z0-9-]{1,32}`."""
     if not isinstance(value, str) or not ID_PATTERN.fullmatch(value):

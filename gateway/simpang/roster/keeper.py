@@ -160,7 +160,8 @@ class Keeper:
     async def _record(self, sources: tuple[KnownSource, ...], credentials: Credentials | None) -> None:
         """Wishes for the streams: the first alone until its sign-in is decided, so that a wrong password
         costs one try and not one for each stream."""
-        wished = specs(self.wanted, sources, credentials, self._clock_offset_s)
+        trust = self._world.trust(self.wanted)
+        wished = specs(self.wanted, sources, credentials, self._clock_offset_s, trust)
         if _places(wished) == _places(self.streams):
             return
         if self.well:

@@ -32,7 +32,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class KnownSource:
-    """A row of `stream_source`: where a stream was last found. url holds no user and no password."""
+    """A row of `stream_source` or `tls_stream_source`: where a stream was last found.
+
+    url holds no user and no password.
+    """
 
     stream: str
     url: str
@@ -44,7 +47,7 @@ _COLUMNS = ", ".join(field.name for field in fields(Known))
 
 
 class KnownCameras:
-    """The only reader and writer of the tables `camera`, `stream_source` and `refused_sign_in`."""
+    """The only reader and writer of `camera`, `stream_source`, `tls_stream_source`, `refused_sign_in`."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -55,8 +58,10 @@ class KnownCameras:
 
     async def sources(self, camera_id: str) -> list[KnownSource]:
         """Where the camera's streams were last found, main first."""
+        columns = "select stream, url, host, port from"
         async with self._state.connection.execute(
-            "select stream, url, host, port from stream_source where camera_id = ? order by stream",
+            f"{columns} stream_source where camera_id = ?1 union all "
+            f"{columns} tls_stream_source where camera_id = ?1 order by stream",
             (camera_id,),
         ) as cursor:
             return [KnownSource(*row) for row in await cursor.fetchall()]
@@ -74,11 +79,12 @@ class KnownCameras:
                 f"insert into camera ({_COLUMNS}) values ({values}) on conflict (id) do update set {changes}",
                 astuple(camera),
             )
-            await db.execute("delete from stream_source where camera_id = ?", (camera.id,))
-            await db.executemany(
-                "insert into stream_source (camera_id, stream, url, host, port) values (?, ?, ?, ?, ?)",
-                [(camera.id, *astuple(source)) for source in sources],
-            )
+            for table, scheme in (("stream_source", "rtsp:"), ("tls_stream_source", "rtsps:")):
+                await db.execute(f"delete from {table} where camera_id = ?", (camera.id,))
+                await db.executemany(
+                    f"insert into {table} (camera_id, stream, url, host, port) values (?, ?, ?, ?, ?)",
+                    [(camera.id, *astuple(source)) for source in sources if source.url.startswith(scheme)],
+                )
 
     async def note_epr(self, camera_id: str, epr: str) -> None:
         """Its endpoint reference, where it became known after the camera."""

@@ -14,6 +14,7 @@ from simpang.roster.view import DeviceFacts
 from simpang_buffer.model import StreamKey
 from simpang_buffer.recording.spec import StreamSpec
 from simpang_buffer.rtsp.session import Source
+from simpang_buffer.rtsp.tls import Trust
 from simpang_onvif.adapter import choose, connect
 from simpang_onvif.device import CheckedUri, Credentials, Profile
 from simpang_onvif.errors import OnvifError, Reason
@@ -21,7 +22,7 @@ from simpang_onvif.uri_policy import UriPolicy
 
 # A resolver that knows the name answers at once; one that is unreachable must not hold a camera up.
 RESOLVE_S = 5.0
-_RTSP_PORT = 554
+_PORTS = {"rtsp": 554, "rtsps": 322}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ def specs(
     sources: tuple[KnownSource, ...],
     credentials: Credentials | None,
     clock_offset_s: float | None,
+    trust: Trust,
 ) -> tuple[StreamSpec, ...]:
     """The streams as the recorder wants them."""
     sign_in = rtsp_auth.Credentials(credentials.user, credentials.password) if credentials else None
@@ -74,6 +76,9 @@ def specs(
                 allow_basic=wanted.allow_basic,
                 transport=wanted.transport,
                 audio=wanted.audio,
+                # Once is enough: what the camera sees is the same in both streams.
+                metadata=wanted.metadata and source.stream == "main",
+                trust=trust,
             ),
             offset_us,
         )
@@ -115,7 +120,7 @@ async def _by_url(wanted: Wanted) -> Onboarded:
 async def _resolved(stream: str, url: str) -> KnownSource:
     """The address without userinfo, its host resolved once: from now on the stream is at that IP."""
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or _RTSP_PORT
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme.lower()]
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_S):

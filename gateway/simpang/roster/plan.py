@@ -42,8 +42,12 @@ class Wanted:
     enabled: bool = True
     record: tuple[str, ...] = ("main", "sub")
     audio: bool = False
+    metadata: bool = True
     transport: Literal["tcp", "udp"] = "tcp"
     allow_basic: bool = False
+    certificate_sha256: str = ""
+    ca_file: str = ""
+    old_tls: bool = False
     trusted_address: bool = False
 
     @property
@@ -153,7 +157,7 @@ def display_address(target: str) -> str:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return ""
-    usual = {"rtsp": 554, "https": 443}.get(parts.scheme, 80)
+    usual = {"rtsp": 554, "rtsps": 322, "https": 443}.get(parts.scheme, 80)
     shown = f"[{host}]" if ":" in host else host
     return shown if port in (None, usual) else f"{shown}:{port}"
 
@@ -215,8 +219,12 @@ def _from_config(config: Config, camera: ConfigCamera, row: Known | None, device
         enabled=camera.enabled,
         record=camera.record,
         audio=camera.audio,
+        metadata=camera.metadata,
         transport=camera.transport,
         allow_basic=camera.allow_basic,
+        certificate_sha256=camera.certificate_sha256 or "",
+        ca_file=camera.ca_file or "",
+        old_tls=camera.old_tls,
         trusted_address=True,
     )
 

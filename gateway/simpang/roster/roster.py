@@ -18,6 +18,7 @@ from simpang.supervise import Supervisor
 from simpang_buffer.index.rows import StreamTotals
 from simpang_buffer.model import StreamKey
 from simpang_buffer.recording.spec import StreamSpec
+from simpang_buffer.rtsp.tls import Trust
 from simpang_onvif.device import Credentials, Device
 from simpang_onvif.errors import Reason
 from simpang_onvif.uri_policy import UriPolicy
@@ -64,6 +65,7 @@ class Roster:
         supervisor: Supervisor,
         credentials: Callable[[Wanted], Credentials | None],
         policy: Callable[[Wanted], UriPolicy],
+        trust: Callable[[Wanted], Trust],
         now_us: Callable[[], int],
         onboard: Onboard = onboard,
     ) -> None:
@@ -90,6 +92,7 @@ class Roster:
             policy=policy,
             changed=self._want,
             not_this=self._not_this,
+            trust=trust,
             now_us=now_us,
         )
 
@@ -123,6 +126,9 @@ class Roster:
             rested_us=self._now_us() - NEXT_TURN_US,
         )
         by_id = {row.id: row for row in rows}
+        # First, so that at no moment more are tried than the plan allows.
+        for id_ in set(self._keepers) - set(self._plan.cameras):
+            await self._drop(id_)
         for id_, wanted in self._plan.cameras.items():
             await self._keep(group, wanted, by_id.get(id_))
         for identity in self._plan.device_ids.keys() - trying:
@@ -130,8 +136,6 @@ class Roster:
         for identity, id_ in self._plan.device_ids.items():
             if identity not in heard_before and id_ in self._keepers:
                 self._keepers[id_].poke()
-        for id_ in set(self._keepers) - set(self._plan.cameras):
-            await self._drop(id_)
 
     def _note_failed(self, trying: set[Identity], there: set[Identity]) -> None:
         self._failed = {identity: at_us for identity, at_us in self._failed.items() if identity in there}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from simpang_buffer.index.rows import StreamTotals
 from simpang_buffer.model import GapReason
 from simpang_buffer.reading.tail import Tail
+from simpang_buffer.recording.contents import Contents
 from simpang_buffer.recording.view import StreamStatus
 
 
@@ -37,7 +39,9 @@ class DeviceFacts:
 class Stream:
     """One stream that is or should be recorded. codec, size and rates as measured, not as promised.
 
-    bytes: of its footage on the disk, the open file included; oldest_us: where that begins.
+    bytes: of its footage on the disk, the open file included; oldest_us: where that begins. lag_s: how late
+    its pictures come, beside the quickest; repairs: what was put right, how often (see repair_words). contents: what
+    of its sound and metadata is recorded, and whether key frames are far apart.
     """
 
     name: str
@@ -50,6 +54,9 @@ class Stream:
     last_fragment_us: int | None = None
     bytes: int = 0
     oldest_us: int | None = None
+    lag_s: float | None = None
+    repairs: Mapping[str, int] = field(default_factory=dict)
+    contents: Contents = field(default_factory=Contents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,9 @@ def stream_view(name: str, status: StreamStatus, kept: StreamTotals | None, tail
         last_fragment_us=status.last_fragment_us,
         bytes=(kept.bytes if kept is not None else 0) + sum(fragment.size_bytes for fragment in growing),
         oldest_us=oldest_us,
+        lag_s=round(status.lag_s, 1) if status.state == "recording" else None,
+        repairs=status.repairs,
+        contents=status.contents,
     )
 
 

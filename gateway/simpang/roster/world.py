@@ -13,6 +13,7 @@ from simpang.roster.plan import Wanted
 from simpang_buffer.model import StreamKey
 from simpang_buffer.reading.tail import Tail
 from simpang_buffer.recording.view import StreamStatus
+from simpang_buffer.rtsp.tls import Trust
 from simpang_onvif.device import Credentials
 from simpang_onvif.uri_policy import UriPolicy
 
@@ -41,5 +42,7 @@ class World:
     policy: Callable[[Wanted], UriPolicy]
     changed: Callable[[], None]
     not_this: Callable[[Wanted], None]
+    # Raises OnvifError for a CA file that is none.
+    trust: Callable[[Wanted], Trust]
     now_us: Callable[[], int]
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -34,6 +34,18 @@ create table if not exists stream_source (
   primary key (camera_id, stream)
 ) strict, without rowid;
 
+-- The same for streams over TLS. A table of its own, since an older simpang that reads this file must not find
+-- an address that it cannot encrypt to.
+create table if not exists tls_stream_source (
+  camera_id   text not null references camera (id) on delete cascade,
+  stream      text not null check (stream in ('main', 'sub')),
+  -- rtsps://, without user and password
+  url         text not null check (url like 'rtsps://%' and length(url) <= 2200),
+  host        text not null check (length(host) between 2 and 45),
+  port        integer not null check (port between 1 and 65535),
+  primary key (camera_id, stream)
+) strict, without rowid;
+
 -- One sign-in that a camera refused: many lock after five, for every client at our address. Kept on disk so
 -- that a restart does not spend the tries anew. Rows go when a sign-in is accepted, or after a day.
 create table if not exists refused_sign_in (

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from simpang.repair_words import repair_words
 from simpang.web import schemas
 from simpang.web.context import camera_of, gateway_of, json_answer
 from simpang.web.times import format_time
@@ -22,6 +23,13 @@ async def get_cameras(request: web.Request) -> web.Response:
 
 async def get_camera(request: web.Request) -> web.Response:
     return json_answer(camera_answer(camera_of(request)))
+
+
+async def post_trust(request: web.Request) -> web.Response:
+    """Its TLS certificate has changed rightly: the next that it shows is the one it is known by."""
+    camera = camera_of(request)
+    await gateway_of(request).pool.trust_anew(camera.id)
+    return json_answer(camera_answer(camera))
 
 
 async def get_discovery(request: web.Request) -> web.Response:
@@ -69,11 +77,21 @@ def camera_answer(camera: Camera) -> schemas.Camera:
                     "last_fragment": _time(stream.last_fragment_us),
                     "bytes": stream.bytes,
                     "oldest": _time(stream.oldest_us),
+                    "lag_s": stream.lag_s,
+                    "audio": stream.contents.audio or None,
+                    "metadata": stream.contents.metadata or None,
+                    "key_frames_s": stream.contents.key_frames_s,
+                    "repairs": [_repair(kind, count) for kind, count in stream.repairs.items()],
                 }
                 for stream in camera.streams
             ],
         }
     )
+
+
+def _repair(kind: str, count: int) -> dict[str, object]:
+    words = repair_words(kind)
+    return {"kind": kind, "count": count, "words": {"en": words.en, "id": words.id}}
 
 
 def _time(time_us: int | None) -> str | None:

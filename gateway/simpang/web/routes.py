@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from simpang.web import (
     cameras,
+    disks,
     footage,
     index,
     jobs,
@@ -75,6 +76,8 @@ ROUTES: tuple[Route, ...] = (
           schemas.Health),
     Route("GET", "/api/v1/cameras", Role.VIEWER, cameras.get_cameras, "Every camera", schemas.Cameras),
     Route("GET", _CAMERA, Role.VIEWER, cameras.get_camera, "One camera", schemas.Camera, problems=_FOUND),
+    Route("POST", _CAMERA + "/trust", Role.INSTALLER, cameras.post_trust,
+          "Believe the TLS certificate that the camera shows next", schemas.Camera, problems=_FOUND),
     Route("GET", _CAMERA + "/snapshot.jpg", Role.TECHNICIAN, snapshot.get_snapshot,
           "The last key frame, or the one at `at`, as a still picture", "image/jpeg",
           query=("at?", "stream?"), problems=(*_CLIP, "busy", "unavailable")),
@@ -115,6 +118,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/deletions", Role.TECHNICIAN, retained.get_deletions,
           "What was removed, when, by which rule, and at whose wish", kept.Deletions,
           query=("start", "end", "camera?", "after?"), problems=("malformed",)),
+    Route("GET", "/api/v1/storage/disks", Role.VIEWER, disks.get_disks,
+          "The disks under the footage: what is written to them, what life is left", disks.Disks),
     Route("GET", "/api/v1/storage/forecast", Role.VIEWER, retained.get_forecast,
           "How many days the footage will last, now and after a change", kept.Forecast,
           query=("max_bytes?", "max_days?", "camera?", "stream?", "bps?"), problems=("malformed",)),

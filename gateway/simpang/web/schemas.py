@@ -68,6 +68,12 @@ class Device(Answer):
     mac: str | None = None
 
 
+class Repair(Answer):
+    kind: str
+    count: int
+    words: Words
+
+
 class Stream(Answer):
     name: str
     codec: str | None
@@ -79,6 +85,11 @@ class Stream(Answer):
     last_fragment: Time | None
     bytes: int
     oldest: Time | None
+    audio: str | None = Field(description="what sound is recorded, or why none is though it was asked for")
+    metadata: str | None = Field(description="how the camera's metadata is kept, or that it is not")
+    key_frames_s: float | None = Field(description="how far apart key frames are, where it is more than 10 s")
+    lag_s: float | None = Field(description="how late its pictures come, beside the quickest of the session")
+    repairs: list[Repair] = Field(description="what the camera did wrong and was put right, since the start")
 
 
 class Camera(Answer):
