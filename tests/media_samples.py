@@ -98,6 +98,19 @@ def video(
 
 
 @functools.cache
+def mjpeg(*, frames: int = 15, width: int = 320, height: int = 240) -> tuple[bytes, ...]:
+    """Whole JPEG pictures, as a file keeps them."""
+    context = av.CodecContext.create("mjpeg", "w")
+    assert isinstance(context, av.VideoCodecContext)
+    context.width, context.height, context.pix_fmt = width, height, "yuvj420p"
+    context.time_base, context.thread_count = Fraction(1, 15), 1
+    plain = _pictures(frames, width, height, 15, 0)
+    jpegs = (frame.reformat(format="yuvj420p") for frame in plain)
+    packets = itertools.chain.from_iterable(map(context.encode, itertools.chain(jpegs, [None])))
+    return tuple(bytes(packet) for packet in packets)
+
+
+@functools.cache
 def aac(*, seconds: float = 2.0, rate: int = 16_000, channels: int = 1) -> SoundTrack:
     """AAC-LC, frames of 1024 samples."""
     context = _sound_encoder("aac", rate, channels, "fltp")

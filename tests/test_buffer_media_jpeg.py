@@ -36,7 +36,7 @@ class Jpeg:
 
 @functools.cache
 def encoded(width: int = 64, height: int = 48, brightness: int = 0, *, restarts: bool = False) -> Jpeg:
-    """A picture with the standard's Huffman tables, by ffmpeg. restarts: a marker behind each row of blocks."""
+    """A picture with the standard's Huffman tables, by ffmpeg. restarts: markers between rows of blocks."""
     av.logging.set_level(av.logging.PANIC)
     encoder = av.CodecContext.create("mjpeg", "w")
     assert isinstance(encoder, av.VideoCodecContext)

@@ -15,7 +15,7 @@ const STATES = {
   unreachable: "Not reachable",
   disabled: "Switched off",
 };
-const H265 = "This browser cannot play H.265: you see one picture every 2 s. Saved clips are whole and play elsewhere.";
+const STILLS = "you see one picture every 2 s. Saved clips are whole and play elsewhere.";
 
 export class Card {
   /** pictures: whether this role may see them. crowded: whether the small stream serves better. */
@@ -39,7 +39,7 @@ export class Card {
     this.state = h("span", { class: "state" });
     this.name = h("h2");
     this.facts = h("p", { class: "facts" });
-    this.note = h("p", { class: "note", hidden: true }, H265);
+    this.note = h("p", { class: "note", hidden: true });
     this.trouble = h("p", { class: "trouble", hidden: true });
     this.toLive = h("button", { onclick: () => this.live(), hidden: true }, "Back to live");
     this.toSave = h("button", { onclick: () => this.toggleSaving(), "aria-expanded": "false" }, "Save clip");
@@ -63,6 +63,8 @@ export class Card {
       codecName(main?.codec),
       main?.width ? `${main.width} × ${main.height}` : null,
       main?.bps ? `${(main.bps / 1e6).toFixed(1)} Mbit/s` : null,
+      main?.audio ? `Sound: ${main.audio}` : null,
+      main?.key_frames_s ? `Key frames ${main.key_frames_s} s apart` : null,
     ].filter(Boolean);
     if (facts.join("") !== this.facts.textContent) this.facts.replaceChildren(...facts.map((fact) => h("span", {}, fact)));
     const words = advice ? [advice.cause.en, advice.remedy.en] : [camera.detail, camera.remedy];
@@ -144,6 +146,8 @@ export class Card {
   stills(ms) {
     this.video.hidden = true;
     this.image.hidden = this.note.hidden = false;
+    const codec = codecName(this.camera.streams.find((one) => one.codec)?.codec) ?? "this video";
+    say(this.note, `This browser cannot play ${codec}: ${STILLS}`);
     this.say("Fetching a picture", "");
     this.player = new StillPlayer(this.image, this.camera.id, (kind, value) => this.tellStill(kind, value, ms !== null));
     this.player.start(ms);
@@ -241,6 +245,7 @@ export class Card {
 function codecName(codec) {
   if (!codec) return null;
   if (/^avc/.test(codec)) return "H.264";
+  if (/^mp4v\.6c$/i.test(codec)) return "MJPEG";
   return /^h(vc|ev)1/.test(codec) ? "H.265" : codec;
 }
 
