@@ -26,6 +26,7 @@ from simpang.gateway import Gateway
 from simpang.health import Health, HealthItem
 from simpang.jobs.model import Job, JobRefused, JobRequest, JobState
 from simpang.keeping import limits, policy
+from simpang.media_folders import MediaFolders
 from simpang.roster.view import Camera, CameraState, DeviceFacts, FoundDevice, Stream
 from simpang.storage import Storage
 from simpang.web.listeners import Listening, listening
@@ -215,6 +216,9 @@ async def open_site(data: Path, *, head_s: float = 10.0, **config: Any) -> Async
             version="0.1.0",
             gateway_key=None,
             storage=site_storage(index, Config.model_validate({**TOML, **config})),
+            folders=MediaFolders(
+                Config.model_validate({**TOML, **config}), index, index.media, now_us=now_us
+            ),
             hold_bytes=lambda: 10**9,
             flush=FlushChoice(2.0, "set"),
             wear=Wear(index, list, boot_id="boot", now_us=now_us),

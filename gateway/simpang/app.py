@@ -17,10 +17,12 @@ from simpang.config.boot import Boot, keep_last_good
 from simpang.config.faults import Fault
 from simpang.config.secrets import Secrets, secret_faults, secret_folders
 from simpang.config.values import Listen
+from simpang.disks.medium import Disks, flush_choice
 from simpang.gateway import Gateway
 from simpang.jobs.gateway_key import GatewayKey, load_gateway_key
 from simpang.lock import hold_lock
 from simpang.logs.redaction import Redaction
+from simpang.media_folders import MediaFolders
 from simpang.notify import Notifier
 from simpang.state.database import open_state
 from simpang.web.links import page_address, page_link
@@ -76,9 +78,14 @@ async def _run(boot: Boot, around: Surroundings, stop: asyncio.Event) -> None:
         ended = await previous_end(index, boot_id.strip())
         secrets, faults = await asyncio.to_thread(_secrets, boot, around)
         key = await asyncio.to_thread(_gateway_key, data / "secrets")
-        opened = Opened(index, due, state, lock, secrets, faults, key, ended)
+        media = await asyncio.to_thread(Disks().under, data / "media")
+        flush = flush_choice(boot.config.buffer.flush_s, media)
+        logger.info("footage is made durable every %g s (%s)", flush.flush_s, flush.why)
+        folders = MediaFolders(boot.config, index, data / "media", now_us=now_us)
+        opened = Opened(index, folders, due, state, lock, secrets, faults, key, ended, flush, boot_id.strip())
         assembly = assemble(boot, opened, around.redaction)
         await asyncio.to_thread(_keep_last_good, boot)
+        await folders.prepare()
         await assembly.gateway.keeper.prepare()
 
         tasks = _start(assembly, notifier, group)
@@ -144,9 +151,11 @@ def _start(assembly: Assembly, notifier: Notifier, group: asyncio.TaskGroup) -> 
         "recorders": gateway.pool.run,
         "index": gateway.keeper.run,
         "roster": gateway.roster.run,
+        "folders": gateway.folders.run,
         "retention": assembly.retention.run,
         "storage": gateway.storage.run,
         "jobs": gateway.jobs.run,
+        "disks": gateway.wear.run,
     }
     if assembly.discovery is not None:
         parts["discovery"] = assembly.discovery.run_once

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from simpang.clock import Clock
 from simpang.config.model import Config
+from simpang.disks.medium import FlushChoice
+from simpang.disks.wear import Wear
 from simpang.health import Health
 from simpang.jobs.jobs import Jobs
+from simpang.media_folders import MediaFolders
 from simpang.roster.roster import Roster
 from simpang.roster.view import Camera, gap_reason
 from simpang.state.database import State
@@ -33,6 +36,7 @@ class Gateway:
     data: Path
     index: Index
     storage: Storage
+    folders: MediaFolders
     state: State
     keeper: IndexKeeper
     pool: RecorderPool
@@ -43,6 +47,8 @@ class Gateway:
     version: str
     gateway_key: str | None
     hold_bytes: Callable[[], int]
+    flush: FlushChoice
+    wear: Wear
     health: Callable[[int], Health]
     clock: Callable[[], Clock]
 

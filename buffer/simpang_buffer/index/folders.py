@@ -8,6 +8,7 @@ footage cannot be read until it is back, and then is there as before.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from simpang_buffer.index.folder_rows import FolderRows
 from simpang_buffer.index.folder_sight import Sight, is_mounted, new_marker, see, write_marker
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
-from simpang_buffer.index.space import Limits, Space
+from simpang_buffer.index.space import Limits, Space, disk_space
 from simpang_buffer.model import FIRST_FOLDER, GapReason
 
 logger = logging.getLogger(__name__)
@@ -90,8 +91,13 @@ class Folders:
         return [MediaFiles(one.path, one.id) for one in self.folders if one.readable]
 
     def spaces(self) -> dict[int, Space]:
-        """Of the folders that are there, by id."""
-        return {one.id: one.space for one in self.folders if one.readable and one.space is not None}
+        """Of the folders that are there, by id, as it is this moment. Blocks."""
+        found = {}
+        for one in self.folders:
+            if one.readable:
+                with contextlib.suppress(OSError):
+                    found[one.id] = disk_space(one.path)
+        return found
 
     def limits_of(self, folder: int, total_bytes: int) -> Limits:
         """By id; those of the first folder for one that is in no plan any more."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
-from simpang_buffer.model import Fragment, RunHeader, StreamKey
+from simpang_buffer.model import FIRST_FOLDER, Fragment, RunHeader, StreamKey
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Tail:
     it may be the live list that the recorder's reports are appended to, so a reader copies it once and never
     waits in between. before: segments already closed whose rows are not committed yet (they wait for their
     sync), oldest first; whoever hands out a tail keeps a closed segment here until its row is committed, else
-    a clip would miss a minute for as long as a sync takes.
+    a clip would miss a minute for as long as a sync takes. folder: id of the media folder that it lies in.
     """
 
     header: RunHeader
@@ -31,6 +31,7 @@ class Tail:
     height: int
     fragments: Sequence[Fragment] = field(repr=False)
     before: tuple[Tail, ...] = ()
+    folder: int = FIRST_FOLDER
 
     @cached_property
     def header_sha256(self) -> bytes:

@@ -102,7 +102,9 @@ class StreamView:
         written: list[Fragment] = []
         at = (header.run, header.seq)
         path = self._places[folder] / segment_path(self.key, header.run, header.seq)
-        self._files[at] = Tail(header, path, init, header.codec, width, height, written)
+        self._files[at] = Tail(
+            header, path, init, header.codec, width, height, written, folder=folder
+        )
         self._written[at] = written
         self.newest_run = max(self.newest_run, header.run)
         self.status = replace(self.status, codec=header.codec, width=width, height=height)

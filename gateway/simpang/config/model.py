@@ -150,7 +150,7 @@ class Buffer(Section):
         "is not filled",
     )
     drain: bool = Field(
-        default=False, description="true: nothing new is written under path; footage goes to the other folders"
+        default=False, description="true: no new footage under path; it goes to the other folders"
     )
     folder: Annotated[tuple[BufferFolder, ...], Field(strict=False, max_length=8)] = ()
     max_bytes: Amount = Field(

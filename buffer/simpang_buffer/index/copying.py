@@ -1,0 +1,111 @@
+"""Copies one media file to another folder, no faster than asked, and reads back what the disk holds of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from simpang_buffer.index.closed_file import ClosedFiles
+from simpang_buffer.index.media_files import MediaFiles
+from simpang_buffer.media.seal import BadBox
+from simpang_buffer.model import Segment
+
+# So much at a time: a stop is heard within a tenth of a second at any rate.
+_PIECE_BYTES = 1 << 20
+_LONGEST_REST_S = 0.1
+
+
+class CopyFailed(Exception):
+    """The original is not what its row says, or cannot be read: it stays where it is."""
+
+
+class Copier:
+    """One file at a time, in a thread."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._stopped = threading.Event()
+        self._began_s = 0.0
+        self._due_s = 0.0
+
+    def go(self) -> None:
+        self._stopped.clear()
+
+    def stop(self) -> None:
+        """What is being copied is given up."""
+        self._stopped.set()
+
+    async def copy(self, source: MediaFiles, target: MediaFiles, row: Segment, rate_bps: int) -> None:
+        """Durable when it returns, but for its name. Raises CopyFailed; OSError where the target cannot take
+        it. Nothing is left of a copy that failed."""
+        try:
+            await asyncio.to_thread(self._copy, source, target, row, rate_bps)
+        except BaseException:
+            await asyncio.to_thread(target.unlink, row.path)
+            raise
+
+    def _copy(self, source: MediaFiles, target: MediaFiles, row: Segment, rate_bps: int) -> None:
+        path = target.root / row.path
+        try:
+            reading = os.open(source.root / row.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise CopyFailed(f"it cannot be opened ({error.strerror})") from error
+        try:
+            size_bytes = os.fstat(reading).st_size
+            if size_bytes != row.size_bytes:
+                raise CopyFailed(f"it has {size_bytes} bytes, its row says {row.size_bytes}")
+            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            target.unlink(row.path)
+            writing = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            try:
+                self._pour(reading, writing, size_bytes, rate_bps)
+                os.fsync(writing)
+                for descriptor in (reading, writing):
+                    # What is read back comes from the disk, and recording's own pages stay in memory.
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                self._verify(target, row, writing)
+            finally:
+                os.close(writing)
+        finally:
+            os.close(reading)
+
+    def _pour(self, reading: int, writing: int, size_bytes: int, rate_bps: int) -> None:
+        left = size_bytes
+        while left:
+            if self._stopped.is_set():
+                raise CopyFailed("the move was stopped")
+            self._rest(rate_bps)
+            try:
+                data = os.pread(reading, min(left, _PIECE_BYTES), size_bytes - left)
+            except OSError as error:
+                raise CopyFailed(f"it cannot be read ({error.strerror})") from error
+            if not data:
+                raise CopyFailed("it became shorter while it was copied")
+            left -= len(data)
+            while data:
+                data = data[os.write(writing, data) :]
+
+    def _rest(self, rate_bps: int) -> None:
+        """Until the next piece is due; what was not used of the rate is not made up for."""
+        now_s = self._monotonic()
+        self._due_s = max(self._due_s, now_s - _LONGEST_REST_S)
+        while (wait_s := self._due_s - self._monotonic()) > 0 and not self._stopped.is_set():
+            self._stopped.wait(min(wait_s, _LONGEST_REST_S))
+        self._due_s += _PIECE_BYTES / rate_bps
+
+    def _verify(self, target: MediaFiles, row: Segment, writing: int) -> None:
+        found = None
+        with contextlib.suppress(BadBox):
+            found = ClosedFiles().row(writing, row.key, target.folder)[0].seal
+        if found is None:
+            try:
+                # Adopted on a full disk, so that it has no table.
+                found = target.read_back(row.path).seal
+            except BadBox as error:
+                raise CopyFailed(f"it is damaged ({error})") from error
+        if found != row.seal:
+            raise CopyFailed("it does not end with the seal that its row names")

@@ -1,0 +1,273 @@
+"""Moves the footage of one media folder to another while recording and reading go on.
+
+Newest first: it is what people ask for, and what is oldest may be evicted before its turn comes. Nothing new
+is written to a folder from the moment that it is to be moved.
+
+Steps, for some files at a time, so that a crash between any two of them loses nothing and leaves nothing
+over: the copies' paths go on the garbage list of the target; the files are copied, made durable and read
+back; in one transaction their rows name the new folder, the copies leave the garbage list and the originals
+go on it; the originals are unlinked. Copies that never came to their rows are garbage at the next start. A
+reader that holds the old path finds no file there and asks the index again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from simpang_buffer.index.copying import Copier, CopyFailed
+from simpang_buffer.index.database import Transaction
+from simpang_buffer.index.errors import StorageError
+from simpang_buffer.index.folder_choice import Folder, FolderState
+from simpang_buffer.index.folders import Folders
+from simpang_buffer.index.garbage import empty_garbage
+from simpang_buffer.index.index import Index
+from simpang_buffer.index.rows import SEGMENT_COLUMNS, segment_of
+from simpang_buffer.model import Segment, StreamKey
+
+logger = logging.getLogger(__name__)
+
+# meta: the move that is wanted.
+MOVE = "move"
+# A disk reads and writes this much beside 44 streams: a terabyte in 14 hours.
+RATE_BPS = 20 * 10**6
+# Copied, and then one transaction: some seconds of work are done again after a crash.
+_BATCH = 8
+_AGAIN_S = 2.0
+
+
+class MoveRefused(Exception):
+    """What was asked for cannot be moved; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """source, target: folder ids. rate_bps: bytes a second. total_bytes: in the source at the beginning.
+
+    state: moving, waiting (words say for what) or done: the source is empty, and stays so until released.
+    """
+
+    source: int
+    target: int
+    rate_bps: int
+    started_us: int
+    total_bytes: int
+    state: Literal["moving", "waiting", "done"] = "moving"
+    left_bytes: int = 0
+    problems: int = 0
+    words: str = ""
+
+
+class Mover:
+    """`prepare` before folders are looked at, then `run` for ever; one move at a time."""
+
+    def __init__(
+        self, index: Index, folders: Folders, *, now_us: Callable[[], int], copier: Copier | None = None
+    ) -> None:
+        self._index = index
+        self._folders = folders
+        self._now_us = now_us
+        self._copier = copier or Copier()
+        self._move: Move | None = None
+        self._wanted = asyncio.Event()
+        # Rows that could not be copied are passed over.
+        self._below = _EVERYTHING
+
+    @property
+    def move(self) -> Move | None:
+        return self._move
+
+    async def prepare(self) -> None:
+        """Takes up what an earlier process began. Raises StorageError."""
+        text = await self._index.meta(MOVE)
+        try:
+            self._take_up(Move(**json.loads(text)) if text else None)
+        except (ValueError, TypeError) as error:
+            logger.warning("a move that cannot be read is forgotten: %s", error)
+
+    async def begin(self, source: int, target: int, rate_bps: int = RATE_BPS) -> Move:
+        """Raises MoveRefused, StorageError."""
+        if self._move is not None and self._move.state != "done":
+            raise MoveRefused("another move goes on; stop that one first")
+        places = {folder: self._folder(folder) for folder in (source, target)}
+        if source == target:
+            raise MoveRefused("both are the same folder")
+        for folder, found in places.items():
+            if found is None:
+                raise MoveRefused(f"there is no media folder {folder}")
+        if not _takes(places[target]):
+            raise MoveRefused(f"{_path(places[target])} takes no footage now: {_words(places[target])}")
+        left = await self._left(source)
+        move = Move(source, target, rate_bps, self._now_us(), left, left_bytes=left)
+        await self._keep(move)
+        self._take_up(move)
+        self._folders.request_look()
+        return move
+
+    async def stop(self) -> None:
+        """Ends the move, or releases the folder that was emptied: it is written to again. Raises
+        StorageError."""
+        async with self._index.db.transaction() as tx:
+            await tx.run("delete from meta where key = ?", (MOVE,))
+        self._take_up(None)
+        self._folders.request_look()
+
+    async def run(self) -> None:
+        while True:
+            await self._wanted.wait()
+            try:
+                if not await self.run_once():
+                    await asyncio.sleep(_AGAIN_S)
+            except (StorageError, OSError) as error:
+                self._wait(str(error))
+                await asyncio.sleep(_AGAIN_S)
+
+    async def run_once(self) -> bool:
+        """Moves some files; False where nothing can be done now. Raises StorageError, OSError."""
+        move = self._move
+        if move is None or move.state == "done":
+            self._wanted.clear()
+            return False
+        source, target = self._folder(move.source), self._folder(move.target)
+        if source is None or not source.readable:
+            return self._wait(f"{_path(source)}: {_words(source)}")
+        if target is None or not _takes(target):
+            return self._wait(f"{_path(target)}: {_words(target)}")
+        if target.free_share <= 0:
+            return self._wait(f"{target.path} is full to its limits: moving more would evict what it holds")
+        rows = await self._next(move.source)
+        if not rows:
+            await self._finish(move)
+            return True
+        failed = await self._move_files(move, [row for _, row in rows])
+        self._below = rows[-1][0]
+        left = await self._left(move.source)
+        if self._move is not None:
+            self._move = replace(
+                self._move, state="moving", words="", left_bytes=left, problems=move.problems + failed
+            )
+        return True
+
+    async def _finish(self, move: Move) -> None:
+        left = await self._left(move.source)
+        words = f"{move.problems} files could not be moved; look at the disk's health" if left else ""
+        done = replace(move, state="done", left_bytes=left, words=words)
+        await self._keep(done)
+        self._move = done
+        logger.info("media folder %d has been moved to %d, %d bytes left", move.source, move.target, left)
+
+    async def _move_files(self, move: Move, rows: Sequence[Segment]) -> int:
+        """Returns how many could not be."""
+        source, target = self._index.files(move.source), self._index.files(move.target)
+        copies = {(move.target, row.path) for row in rows}
+        self._index.spared |= copies
+        try:
+            async with self._index.db.transaction() as tx:
+                await tx.run_many(
+                    "insert into garbage values (?, ?) on conflict do nothing",
+                    [(row.path.as_posix(), move.target) for row in rows],
+                )
+            moved: list[Segment] = []
+            failed = 0
+            for row in rows:
+                if self._move is None:
+                    break
+                try:
+                    await self._copier.copy(source, target, row, move.rate_bps)
+                    moved.append(row)
+                except CopyFailed as error:
+                    failed += 1
+                    logger.warning("%s stays where it is: %s", source.root / row.path, error)
+            if moved:
+                await asyncio.to_thread(target.sync_folders, [row.path for row in moved])
+                async with self._index.db.transaction() as tx:
+                    for row in moved:
+                        await _rename(tx, row, move.target)
+        finally:
+            self._index.spared -= copies
+        # What was evicted meanwhile or could not be copied is on the target's list, the rest on the source's.
+        for files in (target, source):
+            await empty_garbage(self._index, files)
+        return failed
+
+    async def _next(self, folder: int) -> list[tuple[int, Segment]]:
+        rows = await self._index.db.read(
+            f"""select s.ordinal, c.camera, c.stream, {SEGMENT_COLUMNS} from segment s
+                join format f on f.id = s.format_id join stream c on c.id = s.stream_id
+                where s.folder_id = ? and s.ordinal < ? order by s.ordinal desc limit ?""",
+            (folder, self._below, _BATCH),
+        )
+        return [(row[0], segment_of(StreamKey(row[1], row[2]), row[3:])) for row in rows]
+
+    async def _left(self, folder: int) -> int:
+        rows = await self._index.db.read(
+            "select coalesce(sum(bytes), 0) from stored where folder_id = ?", (folder,)
+        )
+        return int(rows[0][0])
+
+    async def _keep(self, move: Move) -> None:
+        await self._index.set_meta(MOVE, json.dumps(asdict(move)))
+
+    def _take_up(self, move: Move | None) -> None:
+        self._move = move
+        self._below = _EVERYTHING
+        self._folders.emptying = frozenset() if move is None else frozenset({move.source})
+        if move is None or move.state == "done":
+            self._copier.stop()
+        else:
+            self._copier.go()
+            self._wanted.set()
+
+    def _wait(self, words: str) -> bool:
+        if self._move is not None:
+            self._move = replace(self._move, state="waiting", words=words)
+        return False
+
+    def _folder(self, folder: int) -> Folder | None:
+        return self._folders.by_id(folder)
+
+
+_EVERYTHING = 1 << 62
+
+
+def _takes(folder: Folder | None) -> bool:
+    return folder is not None and folder.state is FolderState.PRESENT
+
+
+def _path(folder: Folder | None) -> str:
+    return str(folder.path) if folder is not None else "a folder that is not known here"
+
+
+def _words(folder: Folder | None) -> str:
+    return "it is not there" if folder is None else folder.words or f"it is {folder.state}"
+
+
+async def _rename(tx: Transaction, row: Segment, target: int) -> None:
+    """The row names the new folder, if it is still there; its copy is kept and its original is not."""
+    stream_id = await tx.value(
+        "select id from stream where camera = ? and stream = ?", (row.key.camera, row.key.stream)
+    )
+    place = (stream_id, row.start_us, row.run, row.seq, row.folder)
+    changed = await tx.run(
+        """update segment set folder_id = ?6
+           where stream_id = ?1 and start_us = ?2 and run = ?3 and seq = ?4 and folder_id = ?5""",
+        (*place, target),
+    )
+    if not changed:
+        return
+    await tx.run(
+        "update stored set bytes = bytes - ?, segments = segments - 1 where stream_id = ? and folder_id = ?",
+        (row.size_bytes, stream_id, row.folder),
+    )
+    await tx.run(
+        """insert into stored values (?, ?, ?, 1) on conflict (stream_id, folder_id)
+           do update set bytes = bytes + excluded.bytes, segments = segments + 1""",
+        (stream_id, target, row.size_bytes),
+    )
+    path = row.path.as_posix()
+    await tx.run("delete from garbage where path = ? and folder_id = ?", (path, target))
+    await tx.run("insert into garbage values (?, ?) on conflict do nothing", (path, row.folder))
