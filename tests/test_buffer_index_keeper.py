@@ -16,7 +16,7 @@ import pytest_asyncio
 from recordings import KEY, START_US, Take, recorded, written
 from simpang_buffer.index.backup import back_up, backup_path, damage
 from simpang_buffer.index.check import check
-from simpang_buffer.index.errors import CorruptIndex, StorageError
+from simpang_buffer.index.errors import CorruptIndex, StorageError, Unreadable
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.keeper import Condition, IndexKeeper
 from simpang_buffer.index.media_files import MediaFiles
@@ -218,12 +218,43 @@ async def test_an_index_that_breaks_while_it_runs_is_replaced_and_rebuilt(data: 
 async def test_a_fault_that_a_check_does_not_confirm_replaces_nothing(data: Path) -> None:
     async with kept(data) as one:
         await until(ok(one))
-        one.index.db._note(CorruptIndex("a read said so, once"))
+        one.index.db.note(CorruptIndex("a read said so, once"))
 
         await until(ok(one))
 
         assert len(await one.rows()) == 4
         assert list(data.glob("index.db.damaged*")) == []
+
+
+async def test_an_index_that_was_removed_while_it_was_open_is_made_anew(data: Path) -> None:
+    async with kept(data) as one:
+        await until(ok(one))
+        for path in list(data.glob("index.db*")):
+            await asyncio.to_thread(path.unlink)
+
+        await until(lambda: one.keeper.condition().due is not None)
+        due = one.keeper.condition().due
+        assert due is not None and due.cause == "missing"
+        await until(ok(one))
+
+        assert len(await one.rows()) == 4
+        assert (data / "index.db").exists()
+
+
+async def test_a_disk_that_comes_and_goes_does_not_cost_the_index(data: Path) -> None:
+    clock = [0.0]
+    async with kept(data, monotonic=lambda: clock[0]) as one:
+        await until(ok(one))
+        for _ in range(3):
+            await asyncio.to_thread((data / ".index-probe").mkdir)
+            one.index.db.note(Unreadable("the disk refuses"))
+            await until(lambda: one.keeper.condition().state == "failing")
+            clock[0] += 600
+            await asyncio.to_thread((data / ".index-probe").rmdir)
+            await until(ok(one))
+
+        assert list(data.glob("index.db.damaged*")) == []
+        assert len(await one.rows()) == 4
 
 
 async def test_while_its_folder_cannot_be_written_the_index_is_read_and_then_goes_on(data: Path) -> None:

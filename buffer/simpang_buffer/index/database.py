@@ -105,7 +105,7 @@ class Database:
                 self.fault = None
                 self.failed.clear()
             except OSError as error:
-                self._note(Unreadable(f"{self.path} cannot be opened: {error.strerror}; look at its disk"))
+                self.note(Unreadable(f"{self.path} cannot be opened: {error.strerror}; look at its disk"))
                 raise
             finally:
                 # Whoever waits is told what is the matter.
@@ -148,10 +148,11 @@ class Database:
         except sqlite3.Error as error:
             found = translate(error, self.path)
             if isinstance(found, _FAULTS):
-                self._note(found)
+                self.note(found)
             raise found from error
 
-    def _note(self, fault: StorageError) -> None:
+    def note(self, fault: StorageError) -> None:
+        """Something is wrong with the file that will not pass by itself."""
         self.fault = fault
         self.failed.set()
 

@@ -1,48 +1,32 @@
 """Keeps the index whole while the daemon runs: takes in what the last run left, rebuilds, backs up, mends.
 
 None of it is in recording's way. Streams are recorded first, under run numbers above all that lie in the
-media folders (`prepare`), and what lies there is taken in beside them. Where the index or its disk fails,
-recorders go on writing files, whose rows wait until the index can be written again.
-
-    its disk refuses   tried again every half second, and the file opened anew when it does no longer
-    it is damaged      checked first; then moved aside, the backup put in its place, and rebuilt
+media folders (`prepare`), and what lies there is taken in beside them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from simpang_buffer.index.adoption import Report, adopt, reserve_run_numbers
-from simpang_buffer.index.backup import back_up, backup_path, damage
-from simpang_buffer.index.errors import CorruptIndex, StorageError
+from simpang_buffer.index.daily_backup import AFTER_S, EVERY_S, DailyBackup
+from simpang_buffer.index.errors import StorageError
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
+from simpang_buffer.index.mending import Mender
 from simpang_buffer.index.rebuild import Rebuild, note_site
-from simpang_buffer.index.recovery import Due, drop_due, note_due, replace
+from simpang_buffer.index.recovery import Due, drop_due, note_due
 from simpang_buffer.model import RunHeader, StreamKey
 
 logger = logging.getLogger(__name__)
 
-BACKUP_EVERY_S = 86_400.0
-# A start is busy enough; a backup that is due then waits.
-_BACKUP_AFTER_S = 300.0
-# What was skipped or failed is tried again sooner.
-_BACKUP_AGAIN_S = 3600.0
-_TRY_EVERY_S = 0.5
 # A rebuild that failed (the index was exchanged under it, a disk hung) is begun again.
-_REBUILD_AGAIN_S = 5.0
-# Damage that a check does not confirm may be a fault of memory or cable; twice within so long it is not.
-_TWICE_WITHIN_S = 3600.0
-# A disk that refuses one part of the index for so long has lost it.
-_LOST_AFTER_S = 10.0
+_AGAIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +65,8 @@ class IndexKeeper:
         own: Callable[[], Collection[str]] = frozenset,
         is_free: Callable[[StreamKey, int, int], bool] = lambda key, run, seq: True,
         open_runs: Callable[[], Iterable[tuple[RunHeader, int, int]]] = tuple,
-        backup_every_s: float = BACKUP_EVERY_S,
-        backup_after_s: float = _BACKUP_AFTER_S,
+        backup_every_s: float = EVERY_S,
+        backup_after_s: float = AFTER_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._index = index
@@ -93,22 +77,23 @@ class IndexKeeper:
         self._own = own
         self._is_free = is_free
         self._open_runs = open_runs
-        self._backup_every_s = backup_every_s
-        self._backup_after_s = backup_after_s
-        self._monotonic = monotonic
+        self._mender = Mender(index.db, self._replaced, now_us=now_us, monotonic=monotonic)
+        self._backup = DailyBackup(
+            index.db.path,
+            is_whole=self._is_whole,
+            done=self._backed_up,
+            now_us=now_us,
+            every_s=backup_every_s,
+            after_s=backup_after_s,
+        )
+        # First run numbers that streams had no files of at the start.
         self._below: dict[StreamKey, int] = {}
         self._adopting = True
         self._rebuild: Rebuild | None = None
         self._problems = 0
-        self._failing_since_us: int | None = None
-        self._backup_us: int | None = None
-        self._backup_skipped: str | None = None
         self._wanted = asyncio.Event()
-        self._rebuilt = asyncio.Event()
         if due is not None:
             self._wanted.set()
-        self._suspected_s: float | None = None
-        self._replaced = False
 
     def condition(self) -> Condition:
         fault = self._index.db.fault
@@ -120,16 +105,18 @@ class IndexKeeper:
             state = "rebuilding"
         elif self._adopting:
             state = "adopting"
+        since_us = self._due.since_us if self._due else None
+        detail = self._due.detail if self._due else ""
         return Condition(
             state,
             self._due,
-            self._failing_since_us if fault is not None else self._due.since_us if self._due else None,
-            str(fault) if fault is not None else self._due.detail if self._due else "",
+            since_us if fault is None else self._mender.since_us,
+            detail if fault is None else str(fault),
             rebuild.done if rebuild else 0,
             rebuild.total if rebuild else None,
             self._problems,
-            self._backup_us,
-            self._backup_skipped,
+            self._backup.made_us,
+            self._backup.skipped,
         )
 
     async def prepare(self) -> None:
@@ -164,8 +151,8 @@ class IndexKeeper:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._take_in(), name="index: adoption and rebuild")
-            group.create_task(self._mend(), name="index: mending")
-            group.create_task(self._back_up(), name="index: backup")
+            group.create_task(self._mender.run(), name="index: mending")
+            group.create_task(self._backup.run(), name="index: backup")
 
     # What lies in the folders
 
@@ -176,7 +163,7 @@ class IndexKeeper:
                 self._adopting = False
             except (StorageError, OSError) as error:
                 logger.warning("what the last run left is not taken in yet: %s", error)
-                await asyncio.sleep(_REBUILD_AGAIN_S)
+                await asyncio.sleep(_AGAIN_S)
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -186,7 +173,7 @@ class IndexKeeper:
                     await self._rebuild_once(due)
                 except (StorageError, OSError) as error:
                     logger.warning("the rebuild of the index broke off and begins again: %s", error)
-                    await asyncio.sleep(_REBUILD_AGAIN_S)
+                    await asyncio.sleep(_AGAIN_S)
 
     async def _adopt(self) -> None:
         report = Report()
@@ -214,106 +201,23 @@ class IndexKeeper:
             await asyncio.to_thread(drop_due, self._index.db.path)
             self._due = None
             logger.info("the index is whole again: %d files", self._rebuild.done)
-        self._rebuilt.set()
+        self._backup.soon()
 
-    # Faults
-
-    async def _mend(self) -> None:
-        database = self._index.db
-        while True:
-            await database.failed.wait()
-            self._failing_since_us = self._now_us()
-            since_s = self._monotonic()
-            logger.error("the index fails, recording goes on: %s", database.fault)
-            while database.failed.is_set():
-                try:
-                    await self._mend_once(since_s)
-                except (StorageError, OSError, sqlite3.Error) as error:
-                    logger.debug("the index cannot be mended yet: %s", error)
-                    await asyncio.sleep(_TRY_EVERY_S)
-            logger.info("the index can be read and written again")
-            self._failing_since_us = None
-
-    async def _mend_once(self, since_s: float) -> None:
-        """Raises StorageError, OSError or sqlite3.Error while it cannot be done."""
-        database = self._index.db
-        # While nothing can be written there, the old connections still read.
-        await asyncio.to_thread(_probe, database.path)
-        fault, now_s = database.fault, self._monotonic()
-        suspect = isinstance(fault, CorruptIndex) or now_s - since_s > _LOST_AFTER_S
-        if not suspect:
-            await database.reopen()
-            await note_site(self._index, self._site)
-            return
-        found: list[str] = []
-
-        def between() -> None:
-            word = damage(database.path, alone=False)
-            confirmed = word is not None or (
-                self._suspected_s is not None and now_s - self._suspected_s < _TWICE_WITHIN_S
-            )
-            self._suspected_s = now_s
-            if confirmed:
-                found.append(word or str(fault))
-                due = replace(database.path, "damaged", found[0], self._now_us(), backup=not self._replaced)
-                self._due, self._replaced = due, True
-
-        await database.reopen(between)
-        if found:
-            aside = self._due.aside if self._due else None
-            logger.error("the index was damaged (%s): kept as %s, rebuilt from the files", found[0], aside)
-            await self._know_open_runs()
-            self._wanted.set()
-
-    async def _know_open_runs(self) -> None:
-        """A new index hears of a run when its next file opens; the open one's row must not come first."""
+    async def _replaced(self, due: Due) -> None:
+        """Another index is open. It must know the runs that go on before it hears of their files."""
         for files in self._folders():
             await reserve_run_numbers(self._index, files)
         for header, width, height in self._open_runs():
             await self._index.add_run(header, width, height)
         await note_site(self._index, self._site)
+        self._due = due
+        self._wanted.set()
 
-    # Backup
+    def _is_whole(self) -> bool:
+        return self._due is None and self._index.db.fault is None
 
-    async def _back_up(self) -> None:
-        path = self._index.db.path
-        target = backup_path(path)
-        with contextlib.suppress(FileNotFoundError):
-            self._backup_us = (await asyncio.to_thread(target.stat)).st_mtime_ns // 1000
-        age_s = (self._now_us() - self._backup_us) / 1e6 if self._backup_us else self._backup_every_s
-        # By a clock that was wrong it may seem to be of tomorrow.
-        wait_s = max(self._backup_every_s - max(age_s, 0.0), self._backup_after_s)
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._rebuilt.wait()
-            self._rebuilt.clear()
-            if self._due is not None or self._index.db.fault is not None:
-                # There is nothing whole to back up.
-                wait_s = min(_BACKUP_AGAIN_S, self._backup_every_s)
-                continue
-            try:
-                done = await asyncio.to_thread(back_up, path, target)
-            except (sqlite3.Error, OSError) as error:
-                self._backup_skipped = str(error)
-            else:
-                self._backup_skipped = done.skipped
-            if self._backup_skipped is None:
-                self._backup_us = self._now_us()
-                wait_s = self._backup_every_s
-            else:
-                logger.warning("the index is not backed up: %s", self._backup_skipped)
-                wait_s = min(_BACKUP_AGAIN_S, self._backup_every_s)
-
-
-def _probe(index: Path) -> None:
-    """Whether anything can be written beside the index. Raises OSError."""
-    probe = index.with_name(".index-probe")
-    try:
-        probe.write_bytes(b"simpang")
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink(missing_ok=True)
+    def _backed_up(self) -> None:
+        self._mender.use_backup = True
 
 
 def _tell(report: Report) -> None:
