@@ -45,7 +45,7 @@ def playlist(
     for part in clip.parts:
         head = init_bytes(part)
         entries = list(_entries(part, sound(part), head, target_s))
-        if part is clip.parts[-1] and not over:
+        if not over and part.slices[-1].source.growing and part.slices[-1].stop is None:
             entries = [one for one in entries if one.chunk != entries[-1].chunk]
         if not entries:
             continue

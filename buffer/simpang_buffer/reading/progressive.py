@@ -15,7 +15,7 @@ import errno
 import logging
 import os
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -52,7 +52,7 @@ class FileRange:
     size_bytes: int
 
     def send(self, to_fd: int, skip: int = 0) -> int:
-        """Some of them to a socket, but for the first `skip`: how many. Raises Altered where they are gone."""
+        """Some of them to a socket, but for the first `skip`; how many. Raises Altered, and what a socket does."""
         try:
             sent = os.sendfile(to_fd, self.fd, self.offset + skip, self.size_bytes - skip)
         except OSError as error:
@@ -126,7 +126,7 @@ class ProgressiveMp4:
             codecs.append("mp4a.40.2" if format_.audio_entry == "mp4a" else format_.audio_entry)
         return f'video/mp4; codecs="{", ".join(codecs)}"'
 
-    def extents(self, start: int, end: int) -> Iterator[bytes | FileRange]:
+    def extents(self, start: int, end: int) -> Generator[bytes | FileRange, None, None]:
         """The bytes [start, end) in order, recorded ones by where they lie. One file is open between two of
         them: whoever stops for long closes the iterator and goes on with another, from where it is.
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from simpang.web import footage, live, openapi, page, snapshot
+from simpang.web import live, openapi, page, snapshot
 from simpang.web.context import GATEWAY
 from simpang.web.guards import add_headers, guards, require
 from simpang.web.problems import problems_middleware
+from simpang.web.readers import READERS, Readers
 from simpang.web.routes import ROUTES
+from simpang.web.sender import sender
 
 if TYPE_CHECKING:
     from simpang.gateway import Gateway
@@ -28,7 +30,7 @@ def make_app(gateway: Gateway) -> web.Application:
     )
     app[GATEWAY] = gateway
     app[live.SOCKETS] = set()
-    app[footage.READERS] = footage.Readers()
+    app[READERS] = Readers()
     app[openapi.DOCUMENT] = openapi.document(ROUTES, gateway.version)
     app[page.PAGE] = page.Page.load()
     for route in ROUTES:
@@ -39,6 +41,7 @@ def make_app(gateway: Gateway) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(live.close_all)
     app.cleanup_ctx.append(snapshot.studio)
+    app.cleanup_ctx.append(sender)
     return app
 
 

@@ -1,59 +1,33 @@
-"""What was recorded, read back: coverage, clips as MP4 and as a playlist. The buffer's clips() is the only
-reader.
+"""What was recorded: coverage, and what there is of a range for those who play it. The buffer's clips() is
+the only reader.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from urllib.parse import urlencode
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from simpang.web import schemas
 from simpang.web.context import Range, camera_of, gateway_of, json_answer, now_us, range_of, stream_of
 from simpang.web.problems import Problem
-from simpang.web.ranges import ByteRange, Unsatisfiable, parse_range
+from simpang.web.readers import READERS
 from simpang.web.times import format_time
 from simpang_buffer.model import StreamKey
 from simpang_buffer.reading.clips import Clip, Gap, Part, clips
 from simpang_buffer.reading.coverage import coverage
-from simpang_buffer.reading.errors import ReadingError
 from simpang_buffer.reading.playlist import playlist
-from simpang_buffer.reading.progressive import ProgressiveMp4
 
 # A month, which is as much as a timeline ever shows.
 MOST_COVERAGE_S = 32 * 86_400
-# A day in one file: what a person may carry away, and what bounds the list of fragments in memory.
-MOST_CLIP_S = 86_400
-# A day's fragments take 50 MB while they are read; this is for all readers together.
-MOST_READ_S = 3 * MOST_CLIP_S
-
-
-class Readers:
-    """How much footage is being read at this moment, however slowly."""
-
-    def __init__(self) -> None:
-        self._read_us = 0
-
-    @contextlib.contextmanager
-    def reading(self, asked: Range) -> Iterator[None]:
-        """Raises Problem busy where it would be too much."""
-        length_us = asked.end_us - asked.start_us
-        if self._read_us + length_us > MOST_READ_S * 1_000_000:
-            raise Problem(
-                "busy", "Too much footage is read at once; ask for less.", headers={"Retry-After": "10"}
-            )
-        self._read_us += length_us
-        try:
-            yield
-        finally:
-            self._read_us -= length_us
-
-
-READERS: web.AppKey[Readers] = web.AppKey("readers", Readers)
+# Longer than anything is kept: a clip's length has no bound of its own.
+MOST_CLIP_S = 10 * 366 * 86_400
+# A fragment takes a second to be written and its file's row a flush to be committed.
+SETTLE_US = 5_000_000
+# So long a player that read a playlist while it grew may come back for it.
+_LATELY_US = 300_000_000
 
 
 async def get_coverage(request: web.Request) -> web.Response:
@@ -80,49 +54,60 @@ async def get_coverage(request: web.Request) -> web.Response:
     return json_answer(answer)
 
 
-async def get_clip(request: web.Request) -> web.StreamResponse:
-    """The first part of what was recorded in the range; Simpang-Next says where the next one starts."""
-    key, asked = stream_of(request), range_of(request, MOST_CLIP_S)
-    with request.app[READERS].reading(asked):
-        return await _send_clip(request, key, asked)
-
-
-async def _send_clip(request: web.Request, key: StreamKey, asked: Range) -> web.StreamResponse:
-    clip = await _clip(request, key, asked)
-    # A start that is a part's own (Simpang-Next of the one before) means that part, even where the one before
-    # overlaps it by a frame.
-    first = next((at for at, part in enumerate(clip.parts) if part.start_us == asked.start_us), 0)
-    part, following = clip.parts[first], clip.parts[first + 1 : first + 2]
-    # A day's clip has 86,400 fragments to lay out, which would hold the loop for a fifth of a second.
-    movie = await asyncio.to_thread(ProgressiveMp4.read, part)
-    headers = {
-        hdrs.CONTENT_TYPE: "video/mp4",
-        hdrs.ACCEPT_RANGES: "bytes",
-        hdrs.ETAG: _etag(part, movie.total_bytes),
-        hdrs.CACHE_CONTROL: "private, no-cache",
-        hdrs.CONTENT_DISPOSITION: f'inline; filename="{_file_name(key, part)}"',
-        "Simpang-Start": format_time(part.start_us),
-        "Simpang-End": format_time(part.end_us),
-    }
-    if following:
-        headers["Simpang-Next"] = format_time(following[0].start_us)
-    if request.headers.get(hdrs.IF_NONE_MATCH) == headers[hdrs.ETAG]:
-        return web.Response(status=304, headers=headers)
-    return await _send(request, movie, headers)
-
-
 async def get_playlist(request: web.Request) -> web.Response:
-    """HLS v7 over byte ranges of clip.mp4, one address per part."""
+    """HLS over byte ranges of clip.mp4, one address per part. It grows while the range reaches into now."""
     key, asked = stream_of(request), range_of(request, MOST_CLIP_S)
+    now = now_us()
 
-    def uri(part: Part) -> str:
-        query = {"start": format_time(part.start_us), "end": format_time(part.end_us)}
+    def address(part: Part) -> str:
+        # The end as it was asked for: the address of what grows stays the same.
+        query = {"start": format_time(part.start_us), "end": format_time(asked.end_us), "form": "hls"}
         return f"clip.mp4?{urlencode(query)}"
 
-    with request.app[READERS].reading(asked):
-        clip = await _clip(request, key, asked)
-        text = await asyncio.to_thread(lambda: "".join(playlist(clip, uri)))
-    return web.Response(body=text.encode(), content_type="application/vnd.apple.mpegurl")
+    there = await footage_there(request, key, asked)
+    with request.app[READERS].reading(there.end_us - there.start_us):
+        found = await clip_of(request, key, there)
+        event, over = now < asked.end_us + _LATELY_US, now >= asked.end_us + SETTLE_US
+        text = await asyncio.to_thread(
+            lambda: "".join(playlist(found, address, event=event, over=over)),
+        )
+    return web.Response(
+        body=text.encode(),
+        content_type="application/vnd.apple.mpegurl",
+        headers={"Cache-Control": "private, no-cache"},
+    )
+
+
+async def footage_there(request: web.Request, key: StreamKey, asked: Range) -> Range:
+    """The range without the time before anything was recorded, and without the future: what reading it takes
+    depends on what there is, and not on what somebody wrote."""
+    end_us = min(asked.end_us, max(now_us(), asked.start_us + 1))
+    oldest = await gateway_of(request).index.oldest(key)
+    if oldest is None or oldest.start_us >= end_us:
+        return Range(asked.start_us, end_us)
+    return Range(max(asked.start_us, oldest.start_us), end_us)
+
+
+async def clip_of(request: web.Request, key: StreamKey, asked: Range, *, detail: bool | None = None) -> Clip:
+    """A clip with at least one part, else Problem nothing-recorded with the gaps."""
+    gateway = gateway_of(request)
+    found = await clips(
+        gateway.index,
+        gateway.pool.tail,
+        key,
+        asked.start_us,
+        asked.end_us,
+        current_reason=gateway.gap_reason(camera_of(request)),
+        now_us=now_us(),
+        detail=detail,
+    )
+    if not found.parts:
+        raise Problem(
+            "nothing-recorded",
+            f"{key} has no footage from {format_time(asked.start_us)} to {format_time(asked.end_us)}.",
+            extra={"gaps": [gap.model_dump() for gap in gap_answers(found.gaps)]},
+        )
+    return found
 
 
 def gap_answers(gaps: Iterable[Gap]) -> list[schemas.Gap]:
@@ -130,76 +115,3 @@ def gap_answers(gaps: Iterable[Gap]) -> list[schemas.Gap]:
         schemas.Gap(start=format_time(gap.start_us), end=format_time(gap.end_us), reason=str(gap.reason))
         for gap in gaps
     ]
-
-
-async def _clip(request: web.Request, key: StreamKey, asked: Range) -> Clip:
-    """A clip with at least one part, else Problem nothing-recorded with the gaps."""
-    gateway, now = gateway_of(request), now_us()
-    clip = await clips(
-        gateway.index,
-        gateway.pool.tail,
-        key,
-        asked.start_us,
-        min(asked.end_us, max(now, asked.start_us + 1)),
-        current_reason=gateway.gap_reason(camera_of(request)),
-        now_us=now,
-    )
-    if not clip.parts:
-        raise Problem(
-            "nothing-recorded",
-            f"{key} has no footage from {format_time(asked.start_us)} to {format_time(asked.end_us)}.",
-            extra={"gaps": [gap.model_dump() for gap in gap_answers(clip.gaps)]},
-        )
-    return clip
-
-
-async def _send(request: web.Request, movie: ProgressiveMp4, headers: dict[str, str]) -> web.StreamResponse:
-    total_bytes = movie.total_bytes
-    wanted = None
-    # If-Range with another ETag: the clip has grown since, a piece of the new one would not fit the old one.
-    if request.headers.get(hdrs.IF_RANGE, headers[hdrs.ETAG]) == headers[hdrs.ETAG]:
-        try:
-            wanted = parse_range(request.headers.get(hdrs.RANGE), total_bytes)
-        except Unsatisfiable:
-            raise Problem(
-                "range-not-satisfiable",
-                f"The clip has {total_bytes} bytes.",
-                headers={hdrs.CONTENT_RANGE: f"bytes */{total_bytes}"},
-            ) from None
-    sent = wanted or ByteRange(0, total_bytes)
-    response = web.StreamResponse(status=206 if wanted else 200, headers=headers)
-    response.content_length = sent.size_bytes
-    if wanted:
-        response.headers[hdrs.CONTENT_RANGE] = f"bytes {sent.start}-{sent.end - 1}/{total_bytes}"
-    if request.method == hdrs.METH_HEAD:
-        await response.prepare(request)
-        return response
-    blocks = movie.write(sent.start, sent.end)
-    # The first is read before anything is promised: what can no longer be read is said as a problem.
-    try:
-        first = await anext(blocks)
-    except ReadingError as error:
-        raise Problem("unavailable", str(error)) from error
-    await response.prepare(request)
-    try:
-        await response.write(first)
-        async for block in blocks:
-            await response.write(block)
-        await response.write_eof()
-    except BaseException:
-        # Short of its Content-Length, so that nobody takes half a clip for a whole one; and nothing else may
-        # be written behind it.
-        if request.transport is not None:
-            request.transport.abort()
-        raise
-    return response
-
-
-def _etag(part: Part, total_bytes: int) -> str:
-    mark = f"{part.start_us} {part.end_us} {total_bytes}".encode()
-    return f'"{hashlib.sha256(part.format.header_sha256 + mark).hexdigest()[:24]}"'
-
-
-def _file_name(key: StreamKey, part: Part) -> str:
-    """digulis-1_main_2026-11-24T02-00-00Z.mp4: sorts by time, and every file system takes it."""
-    return f"{key.camera}_{key.stream}_{format_time(part.start_us)[:19].replace(':', '-')}Z.mp4"

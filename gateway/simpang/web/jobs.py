@@ -9,11 +9,12 @@ from simpang.jobs.model import Job, JobRefused, JobRequest, JobState, Priority
 from simpang.jobs.object_names import request_folder
 from simpang.web import schemas
 from simpang.web.context import body_of, gateway_of, json_answer
-from simpang.web.footage import MOST_CLIP_S
 from simpang.web.problems import Problem
 from simpang.web.times import format_time, parse_time
 
 _MOST_KEY_CHARACTERS = 128
+# A job's chunks are listed in memory while it is sent: a day is 21,600.
+MOST_JOB_S = 86_400
 # What a refusal code of the contract is over HTTP; the rest is a conflict with how things stand.
 _REFUSALS = {
     "malformed": "malformed",
@@ -111,8 +112,8 @@ def _job_request(asked: schemas.JobAsked, key: str | None) -> JobRequest:
             times.append(parse_time(text))
         except ValueError as error:
             faults.append((name, str(error)))
-    if len(times) == 2 and not 0 < times[1] - times[0] <= MOST_CLIP_S * 1_000_000:
-        faults.append(("end", f"must be later than start, by at most {MOST_CLIP_S // 3600} hours"))
+    if len(times) == 2 and not 0 < times[1] - times[0] <= MOST_JOB_S * 1_000_000:
+        faults.append(("end", f"must be later than start, by at most {MOST_JOB_S // 3600} hours"))
     if faults:
         raise Problem("malformed", "The times cannot be used.", errors=faults)
     return JobRequest(

@@ -28,6 +28,14 @@ QUERIES: dict[str, dict[str, Any]] = {
         "description": "which stream of the camera; the smallest where not given",
         "schema": {"type": "string"},
     },
+    "exact": {
+        "description": "1: show from the picture of start to the last before end, and not whole fragments",
+        "schema": {"enum": ["0", "1"]},
+    },
+    "form": {
+        "description": "hls: without segment index, as a playlist counts its bytes",
+        "schema": {"enum": ["file", "hls"]},
+    },
     "state": {"description": "only jobs in this state", "schema": {"type": "string"}},
     "camera": {"description": "only this camera", "schema": {"type": "string"}},
     "kind": {"description": "only this kind of event", "schema": {"type": "string"}},

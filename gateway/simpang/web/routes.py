@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from simpang.web import (
     cameras,
+    clip,
     disks,
     footage,
     index,
@@ -91,9 +92,10 @@ ROUTES: tuple[Route, ...] = (
           schemas.Discovery),
     Route("GET", _STREAM + "/coverage", Role.VIEWER, footage.get_coverage, "What was recorded, and why not",
           schemas.Coverage, query=("start", "end"), problems=_TIMES),
-    Route("GET", _STREAM + "/clip.mp4", Role.TECHNICIAN, footage.get_clip,
+    Route("GET", _STREAM + "/clip.mp4", Role.TECHNICIAN, clip.get_clip,
           "What was recorded, from the key frame at or before start; HEAD and Range work", "video/mp4",
-          query=("start", "end"), problems=(*_CLIP, "range-not-satisfiable", "busy", "unavailable")),
+          query=("start", "end", "exact?", "form?"),
+          problems=(*_CLIP, "range-not-satisfiable", "busy", "unavailable")),
     Route("GET", _STREAM + "/playlist.m3u8", Role.TECHNICIAN, footage.get_playlist,
           "The same for HLS players", "application/vnd.apple.mpegurl",
           query=("start", "end"), problems=(*_CLIP, "busy")),
