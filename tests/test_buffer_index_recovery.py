@@ -20,7 +20,8 @@ from simpang_buffer.index.errors import NewerSchema
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.opening import open_whole_index
-from simpang_buffer.index.rebuild import Rebuild, note_site
+from simpang_buffer.index.owners import note_site
+from simpang_buffer.index.rebuild import Rebuild
 from simpang_buffer.index.recovery import Due, drop_due, read_due, recover
 from simpang_buffer.model import StreamKey
 

@@ -19,7 +19,8 @@ from simpang_buffer.index.errors import StorageError
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.mending import Mender
-from simpang_buffer.index.rebuild import Rebuild, note_site
+from simpang_buffer.index.owners import note_site
+from simpang_buffer.index.rebuild import Rebuild
 from simpang_buffer.index.recovery import Due, drop_due, note_due
 from simpang_buffer.model import RunHeader, StreamKey
 

@@ -12,7 +12,6 @@ take what is not oldest: it asks for the oldest to be taken in first (`take_olde
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import time
@@ -23,18 +22,12 @@ from typing import TypeAlias
 from simpang_buffer.index.adoption import Problem, Report, adopt_file, reserve_run_numbers
 from simpang_buffer.index.changes import names
 from simpang_buffer.index.closed_file import ClosedFiles
-from simpang_buffer.index.foreign import belongs, foreign_streams, mark_foreign, own_cameras, renamed_camera
+from simpang_buffer.index.foreign import belongs
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.insertion import ORDINAL_FLOOR
 from simpang_buffer.index.media_files import MediaFiles
-from simpang_buffer.index.media_tree import (
-    RunOnDisk,
-    Tree,
-    file_path,
-    open_quietly,
-    read_tree,
-    shift_runs,
-)
+from simpang_buffer.index.media_tree import RunOnDisk, file_path, open_quietly
+from simpang_buffer.index.owners import read_owned
 from simpang_buffer.media.seal import BadBox
 from simpang_buffer.model import GapReason, RunHeader, Segment, StreamKey, segment_path
 
@@ -97,7 +90,8 @@ class Rebuild:
             self.done += 1
         if not self.report.problems:
             for stream in self._streams:
-                await self._index.settle(stream.key, stream.runs[-1].run)
+                # What somebody may be writing is his to settle.
+                await self._index.settle(stream.key, min(stream.runs[-1].run, stream.first_passed_over))
         return self.report
 
     async def take_oldest(self, size_bytes: int, keys: Collection[StreamKey] | None = None) -> int:
@@ -122,9 +116,12 @@ class Rebuild:
             return
         for files in self._folders.values():
             await reserve_run_numbers(self._index, files)
-        tree = await asyncio.to_thread(read_tree, self._folders)
-        self._streams = await self._by_owner(tree)
-        await self._drop_runs_without_files(tree)
+        owned = await read_owned(self._index, self._folders, self._site, self._own())
+        for path, key in owned.twice:
+            words = f"footage of another site, of which {key} has such a run already; it stays where it is"
+            self.report += Report(problems=(Problem(path, words),))
+        self._streams = [_Stream(key, runs) for key, runs in sorted(owned.runs.items())]
+        await self._drop_runs_without_files(owned.runs)
         recorded_us = [run.end_us + run.shift_us for one in self._streams for run in one.runs]
         floor = max(recorded_us, default=0) // 1000
         if floor > int(await self._index.meta(ORDINAL_FLOOR) or 0):
@@ -132,63 +129,26 @@ class Rebuild:
         self.total = sum(len(run.seqs) for one in self._streams for run in one.runs)
         self._surveyed.set()
 
-    async def _by_owner(self, tree: Tree) -> list[_Stream]:
-        """The streams as they are to be known, those of other sites under names of their own."""
-        sites_of_ours = await own_sites(self._index, self._site)
-        known_foreign = await foreign_streams(self._index.db)
-        ours = {*self._own(), *await own_cameras(self._index.db)}
-        for key, runs in tree.items():
-            if any(run.header and run.header.site in sites_of_ours for run in runs.values()):
-                ours.add(key.camera)
-        sites = {key.camera: site for key, site in known_foreign.items()}
-        owned: dict[StreamKey, list[RunOnDisk]] = {}
-        for key, runs in sorted(tree.items()):
-            for run in runs.values():
-                site = run.header.site if run.header else self._site
-                is_ours = site in sites_of_ours
-                target = key if is_ours else _foreign_key(key, site, ours, sites)
-                if target != key and not await self._move(key, run, target):
-                    continue
-                if not is_ours:
-                    sites[target.camera] = site
-                    await mark_foreign(self._index.db, target, site)
-                owned.setdefault(target, []).append(run)
-        streams = []
-        for key, listed in sorted(owned.items()):
-            listed.sort(key=lambda run: run.run)
-            shift_runs(listed)
-            streams.append(_Stream(key, listed))
-        return streams
-
-    async def _move(self, key: StreamKey, run: RunOnDisk, target: StreamKey) -> bool:
-        """Gives another site's run its new name in every folder. False where that name has such a run."""
-        for number in sorted(set(run.folders)):
-            files = self._folders[number]
-            if not await asyncio.to_thread(files.move_run, key, run.run, target):
-                path = segment_path(key, run.run, run.seqs[0]).parent
-                words = f"footage of another site, whose new name {target} holds such a run already"
-                self.report += Report(problems=(Problem(path, words),))
-                return False
-        return True
-
     async def _step(self, stream: _Stream, count: int, *, newest: bool) -> int:
         """Takes in so many files of the stream; returns what they hold."""
         async with self._turn:
             run, places = stream.take(count, newest=newest)
             if run.run not in stream.known:
+                stream.forget_other_runs()
                 # Rows before garbage: what moves from one to the other in between is seen twice, not never.
                 stream.known[run.run] = await self._known(stream.key, run.run)
                 stream.garbage = set(await self._index.garbage())
                 listed = set(run.seqs)
                 await self._drop_gone(stream.key, run.run, stream.known[run.run] - listed)
             known = stream.known[run.run]
-            wanted = [
+            unknown = [
                 (seq, folder)
                 for seq, folder in places
-                if seq not in known
-                and self._is_free(stream.key, run.run, seq)
-                and segment_path(stream.key, run.run, seq) not in stream.garbage
+                if seq not in known and segment_path(stream.key, run.run, seq) not in stream.garbage
             ]
+            wanted = [place for place in unknown if self._is_free(stream.key, run.run, place[0])]
+            if len(wanted) < len(unknown):
+                stream.first_passed_over = min(stream.first_passed_over, run.run)
             read = await asyncio.to_thread(self._read, stream.key, run, wanted)
             if read.rows:
                 header = run.header or read.header
@@ -209,14 +169,15 @@ class Rebuild:
         seq, folder = place
         self.report += await adopt_file(self._index, self._folders[folder], stream.key, run.run, seq)
 
-    async def _drop_runs_without_files(self, tree: Tree) -> None:
+    async def _drop_runs_without_files(self, owned: Mapping[StreamKey, Sequence[RunOnDisk]]) -> None:
         """An index from a backup names files that were evicted since."""
         rows = await self._index.db.read(
             "select camera, stream, run from run join stream c on c.id = stream_id where last_seq >= 0"
         )
+        on_disk = {(key, run.run) for key, runs in owned.items() for run in runs}
         for camera, stream, run in rows:
             key = StreamKey(camera, stream)
-            if run not in tree.get(key, {}) and self._is_free(key, run, 0):
+            if (key, run) not in on_disk and self._is_free(key, run, 0):
                 await self._drop_gone(key, run, await self._known(key, run))
 
     async def _drop_gone(self, key: StreamKey, run: int, seqs: Collection[int]) -> None:
@@ -277,22 +238,6 @@ class Rebuild:
         return read
 
 
-async def note_site(index: Index, site: str) -> None:
-    """Says whose the index is. A site that was given another name goes on being itself."""
-    before = await index.meta("site")
-    if before == site:
-        return
-    if before is not None:
-        former = {*json.loads(await index.meta("former_sites") or "[]"), before} - {site}
-        await index.set_meta("former_sites", json.dumps(sorted(former)))
-    await index.set_meta("site", site)
-
-
-async def own_sites(index: Index, site: str) -> set[str]:
-    """The names that this site has had."""
-    return {site, *json.loads(await index.meta("former_sites") or "[]")}
-
-
 @dataclass
 class _Read:
     """rows: of files that were closed. slow: those to be read whole, with their sizes."""
@@ -313,12 +258,19 @@ class _Stream:
         self.garbage: set[object] = set()
         self.newest_us = runs[-1].end_us + runs[-1].shift_us
         self.oldest_us = runs[0].start_us + runs[0].shift_us
+        # The first run of which files were passed over, since somebody may be writing them.
+        self.first_passed_over = 1 << 62
         self._first, self._last = 0, len(runs) - 1
         self._from, self._to = 0, len(runs[-1].seqs)
 
     @property
     def left(self) -> bool:
         return (self._first, self._from) < (self._last, self._to)
+
+    def forget_other_runs(self) -> None:
+        """What is known of runs that are not being read: a month is two million numbers."""
+        ends = {self.runs[self._first].run, self.runs[self._last].run}
+        self.known = {run: seqs for run, seqs in self.known.items() if run in ends}
 
     def take(self, count: int, *, newest: bool) -> tuple[RunOnDisk, list[_Place]]:
         """The next files from one end, of one run: at least one, for something must be `left`."""
@@ -351,10 +303,3 @@ class _Stream:
             self.newest_us = min(self.newest_us, recorded_us)
         else:
             self.oldest_us = max(self.oldest_us, recorded_us)
-
-
-def _foreign_key(key: StreamKey, site: str, ours: Collection[str], sites: Mapping[str, str]) -> StreamKey:
-    """Under which key another site's run, which lies under `key`, is to be known."""
-    if key.camera not in ours and sites.get(key.camera, site) == site:
-        return key
-    return StreamKey(renamed_camera(site, key.camera), key.stream)

@@ -153,7 +153,8 @@ async def _rebuild(arguments: argparse.Namespace, data: Path) -> dict[str, Any]:
     from simpang_buffer.index.foreign import foreign_streams
     from simpang_buffer.index.media_files import MediaFiles
     from simpang_buffer.index.opening import open_whole_index
-    from simpang_buffer.index.rebuild import Rebuild, note_site
+    from simpang_buffer.index.owners import note_site
+    from simpang_buffer.index.rebuild import Rebuild
     from simpang_buffer.index.recovery import Due, drop_due, note_due
 
     async with contextlib.AsyncExitStack() as stack:
