@@ -1,6 +1,6 @@
 """What durability costs: disk flushes and bytes written, on a block device, by file system and `flush_s`.
 
-    durability.py [--systems ext4,xfs,btrfs] [--streams 16,44] [--flush 0.5,1,2,5] [--seconds 60] [--old]
+    durability.py [--systems ext4,xfs,btrfs] [--streams 16,44] [--flush 0.5,1,2,5] [--seconds 90] [--old]
 
 N streams of 3.5 Mbit/s go through the real segment writer, disk thread, reports and index, whose database
 lies on the same device, as it does on most gateways: a file of this machine as a loop device, in a mount
@@ -22,7 +22,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from simpang_buffer.index.index import Index, open_index
@@ -33,7 +34,7 @@ from simpang_buffer.recording.file_systems import Choice, FileSystems, Method
 from simpang_buffer.recording.places import only
 from simpang_buffer.recording.protocol import Message, run_fields, segment_fields
 from simpang_buffer.recording.row_writer import RowWriter
-from simpang_buffer.recording.segment_writer import AppendFragment, RunStart, SegmentWriter
+from simpang_buffer.recording.segment_writer import RunStart, SegmentWriter
 from simpang_buffer.recording.sync import Disk, FileClosed, FileFailed, FileOpened, Report
 
 IMAGE_BYTES = 6 << 30
@@ -43,8 +44,8 @@ TICKS = 90_000 // FPS
 KEY_EVERY = 2 * FPS
 KEY_BYTES, OTHER_BYTES = 91_000, 16_000
 SEGMENT_S = 60
-# Until the first files are followed by others and the journal has been round once.
-WARM_S = 15.0
+# Until each stream has had its first file, before which nobody knows how large they become.
+WARM_S = 70.0
 _PICTURES = os.urandom(1 << 20)
 # ISO/IEC 14496-12 section 12.1.3 and 14496-15 section 5.4.2.1, without parameter sets: nobody decodes this.
 _CONFIGURATION = b"\0\0\0\x0favcC\x01\x64\0\x28\xff\xe0\0"
@@ -82,20 +83,47 @@ class Measured:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Sample:
+    """After a commit. media_bytes: written to media files until then."""
+
+    at_s: float
+    device: Device
+    media_bytes: int
+
+
 class WatchedCalls(FileCalls):
-    """Notes the device's flushes after each commit of the group."""
+    """Looks at the device after each commit of the group, when nothing waits to be written."""
 
     def __init__(self, stat: Path) -> None:
         self._stat = stat
-        self.after: list[int] = []
+        self._media_bytes = 0
+        self.samples: list[Sample] = []
+
+    def groups(self, from_s: float, flush_s: float) -> list[Sample]:
+        """The last sample of each group: with one sync for each file there are many."""
+        after = [one for one in self.samples if one.at_s >= from_s]
+        return [one for one, next_one in pairwise(after) if next_one.at_s - one.at_s > flush_s / 3]
+
+    def write(self, fd: int, buffers: Sequence[bytes | memoryview]) -> int:
+        done = super().write(fd, buffers)
+        self._media_bytes += done
+        return done
+
+    def sync(self, fd: int) -> None:
+        super().sync(fd)
+        self._look()
 
     def commit_journal(self, fd: int) -> None:
         super().commit_journal(fd)
-        self.after.append(Device.now(self._stat).flushes)
+        self._look()
 
     def sync_file_system(self, fd: int) -> None:
         super().sync_file_system(fd)
-        self.after.append(Device.now(self._stat).flushes)
+        self._look()
+
+    def _look(self) -> None:
+        self.samples.append(Sample(time.monotonic(), Device.now(self._stat), self._media_bytes))
 
 
 class OneByOne(FileSystems):
@@ -113,8 +141,6 @@ class Stream:
     writer: SegmentWriter
     begins_s: float
     sent: int = 0
-    submitted_bytes: int = 0
-    paths: list[Path] = field(default_factory=list)
 
 
 async def measure(
@@ -147,13 +173,9 @@ async def measure(
             sources = [_stream(number, media, streams) for number in range(streams)]
             began = time.monotonic()
             await _send(sources, disk, began, WARM_S)
-            before, media_before = Device.now(stat), sum(one.submitted_bytes for one in sources)
-            calls.after.clear()
             measured_from = time.monotonic()
             await _send(sources, disk, began, WARM_S + seconds)
-            lasted_s = time.monotonic() - measured_from
-            after, media_after = Device.now(stat), sum(one.submitted_bytes for one in sources)
-            between = [b - a for a, b in zip(calls.after, calls.after[1:], strict=False)]
+            samples = calls.groups(measured_from, flush_s)
             for one in sources:
                 disk.submit(one.writer.finish())
         await asyncio.sleep(0)
@@ -165,15 +187,18 @@ async def measure(
             task.cancel()
         await asyncio.wait([writing, hearing])
     assert not failed, failed
-    media_bytes = media_after - media_before
+    first, last = samples[0], samples[-1]
+    lasted_s = last.at_s - first.at_s
+    media_bytes = last.media_bytes - first.media_bytes
+    written_bytes = last.device.written_bytes - first.device.written_bytes
     return Measured(
         system=system,
         way="each file" if old else "group",
         streams=streams,
         flush_s=flush_s,
-        flushes=round((after.flushes - before.flushes) * flush_s / lasted_s, 2),
-        flushes_at_most=max(between, default=0),
-        bytes_ratio=round((after.written_bytes - before.written_bytes) / media_bytes, 4),
+        flushes=round((last.device.flushes - first.device.flushes) * flush_s / lasted_s, 2),
+        flushes_at_most=max(b.device.flushes - a.device.flushes for a, b in pairwise(samples)),
+        bytes_ratio=round(written_bytes / media_bytes, 4),
         media_mb=round(media_bytes / 1e6, 1),
         lost_frames=lost,
         seconds=round(lasted_s, 1),
@@ -190,7 +215,6 @@ async def _send(sources: Sequence[Stream], disk: Disk, began: float, until_s: fl
                 steps += one.writer.add_picture(_picture(one.sent), video)
                 one.sent += 1
             if steps:
-                one.submitted_bytes += sum(s.size_bytes for s in steps if isinstance(s, AppendFragment))
                 disk.submit(steps)
         await asyncio.sleep(0.09)
 
@@ -212,8 +236,8 @@ def _stream(number: int, media: Path, streams: int) -> Stream:
         lambda: (anchor_us, AnchorSource.ARRIVAL),
         segment_s=SEGMENT_S,
     )
-    # Their files begin spread over the first seconds, so that some end in every part of a minute.
-    return Stream(key, writer, begins_s=number * WARM_S / 2 / streams)
+    # Their files begin spread over half a minute, as cameras do that were adopted one by one.
+    return Stream(key, writer, begins_s=number * SEGMENT_S / 2 / streams)
 
 
 def _message(report: Report) -> Message | None:
@@ -257,8 +281,10 @@ def file_system(system: str, scratch: Path) -> Iterator[tuple[Path, Path]]:
     made = subprocess.run(["losetup", "--find", "--show", image], check=True, capture_output=True, text=True)
     device = made.stdout.strip()
     try:
-        force = {"ext4": ["-F"], "xfs": ["-f"], "btrfs": ["-f"]}[system]
-        subprocess.run([f"mkfs.{system}", "-q", *force, device], check=True)
+        # ext4 would else zero its tables in the first minutes of its life, which is no cost of ours.
+        whole = ["-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"]
+        options = {"ext4": whole, "xfs": ["-f"], "btrfs": ["-f"]}[system]
+        subprocess.run([f"mkfs.{system}", "-q", *options, device], check=True)
         subprocess.run(["mount", device, point], check=True)
         try:
             yield point, Path("/sys/block", Path(device).name, "stat")
@@ -274,7 +300,7 @@ def main() -> None:
     parser.add_argument("--systems", default="ext4")
     parser.add_argument("--streams", default="16,44")
     parser.add_argument("--flush", default="0.5,1,2,5")
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, default=90, help="measured, after 70 s of warming up")
     parser.add_argument("--old", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--scratch", type=Path, help="a folder on a real disk; by default a temporary one")

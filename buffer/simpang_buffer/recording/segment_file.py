@@ -101,10 +101,11 @@ class SegmentFile:
         self._calls = FileCalls()
         self._ahead: SpaceAhead | None = None
 
-    def open(self, calls: FileCalls | None = None, *, ahead: bool = False) -> None:
+    def open(self, calls: FileCalls | None = None, *, ahead: int | None = None) -> None:
         """Creates the file, which must not exist, and writes its head. Raises DiskFailed.
 
-        ahead: space is taken before it is needed, and what is left of it given back by `close_up`.
+        ahead: how large the file may become, 0 if nobody knows: space is taken before it is needed, and what
+        is left of it given back by `close_up`. None: no space is.
         """
         self._calls = calls or self._calls
         try:
@@ -112,8 +113,8 @@ class SegmentFile:
             self.fd = self._calls.create(self.path)
         except OSError as error:
             raise disk_failed(error, self.head.path) from error
-        if ahead:
-            self._ahead = SpaceAhead(self._calls)
+        if ahead is not None:
+            self._ahead = SpaceAhead(self._calls, ahead)
         self._write([self.head.to_bytes()])
 
     def append(self, buffers: Sequence[bytes], fragment: Fragment, seal: bytes) -> None:

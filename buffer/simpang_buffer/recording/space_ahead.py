@@ -1,6 +1,7 @@
 """Space that a file takes before it needs it, so that each commit changes less of the file system.
 
-Allocating little by little costs a bitmap and an extent per commit and file (tests/bench/durability.py).
+Allocating little by little costs a bitmap and an extent per commit and file, and more than four extents a
+block of their own, which is then written at every commit (tests/bench/durability.py).
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ import contextlib
 
 from simpang_buffer.recording.file_calls import FileCalls
 
-# The first step, and the greatest: 20 s of a 3.5 Mbit/s stream. Between them as much as the file holds, so
-# that a slow stream's file never takes more than twice what it needs.
+# Of a stream's first file, as much again as it holds; later ones are expected to become as large as the last.
 _FIRST_BYTES = 1 << 20
-_MOST_BYTES = 8 << 20
+_MOST_BYTES = 64 << 20
 # Taken only where so many steps would fit: with less room others need it more, and eviction counts on it.
 _STEPS_FREE = 64
 
@@ -20,11 +20,12 @@ _STEPS_FREE = 64
 class SpaceAhead:
     """Of one file. It is only ever a saving: what goes wrong here is no fault of the write.
 
-    taken_end: up to where the file has space.
+    expected_bytes: how large it may become, 0 if nobody knows. taken_end: up to where it has space.
     """
 
-    def __init__(self, calls: FileCalls) -> None:
+    def __init__(self, calls: FileCalls, expected_bytes: int = 0) -> None:
         self._calls = calls
+        self._expected_bytes = min(expected_bytes, _MOST_BYTES)
         self.taken_end = 0
         self._tried_at = 0
 
@@ -32,7 +33,11 @@ class SpaceAhead:
         """`size_bytes` are about to be written at `offset`, the file's end."""
         if offset + size_bytes <= self.taken_end or offset < self._tried_at:
             return
-        step = min(max(_FIRST_BYTES, offset), _MOST_BYTES)
+        step = self._expected_bytes - offset
+        if step <= size_bytes:
+            # A little more than the last file; a first one doubles.
+            step = offset // 8 if self._expected_bytes else offset
+            step = min(max(step, _FIRST_BYTES), _MOST_BYTES)
         # After a refusal the next try comes a step later.
         self._tried_at = offset + step
         step += size_bytes

@@ -35,7 +35,7 @@ MAX_QUEUED_BYTES = 32 << 20
 GATHER_S = 0.2
 # From one flush to the next, by flush_s: a flush takes time, and ext4 commits its journal by itself every
 # 5 s, which with a flush_s of 5 doubles what is written of it if we come just behind (measured).
-_PERIOD = 0.95
+_PERIOD = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,8 @@ class Disk:
         # Closed up, and what had made that necessary; their rows are true after the next flush.
         self._closed_up: dict[SegmentFile, DiskFailed | None] = {}
         self._dirty: dict[SegmentFile, None] = {}
+        # Of each stream's last file.
+        self._sizes: dict[StreamKey, int] = {}
         # The last run of each stream of which a file failed.
         self._failed: dict[StreamKey, int] = {}
         self._reports: list[Report] = []
@@ -187,7 +189,8 @@ class Disk:
                 if not self._dirty:
                     self._next_flush = self._monotonic() + self._period_s
                 if asleep:
-                    self._leaving.wait(self._gather_s)
+                    until_flush_s = self._next_flush - self._monotonic()
+                    self._leaving.wait(max(min(self._gather_s, until_flush_s), 0))
                 self._busy_since = self._monotonic()
                 self._do(step)
             if self._dirty and self._monotonic() >= self._next_flush:
@@ -221,17 +224,18 @@ class Disk:
             return
         self._open[file] = None
         try:
-            file.open(self._calls, ahead=self._takes_ahead(file))
+            file.open(self._calls, ahead=self._ahead(file))
         except DiskFailed as error:
             self._close_up(file, error)
             return
         self._dirty[file] = None
         self._reports.append(FileOpened(file))
 
-    def _takes_ahead(self, file: SegmentFile) -> bool:
+    def _ahead(self, file: SegmentFile) -> int | None:
         with contextlib.suppress(OSError):
-            return self._file_systems.choice(file.media).ahead
-        return False  # the media folder is not there; opening the file will say so
+            if self._file_systems.choice(file.media).ahead:
+                return self._sizes.get(file.head.header.key, 0)
+        return None  # or the media folder is not there; opening the file will say so
 
     def _append(self, file: SegmentFile, buffers: Sequence[bytes], fragment: Fragment, seal: bytes) -> None:
         try:
@@ -256,6 +260,7 @@ class Disk:
             self._break(file, cause or error)
             return
         if file.fragments:
+            self._sizes[file.head.header.key] = file.good_end
             self._closed_up[file] = cause
             self._dirty[file] = None
         if cause is not None:
