@@ -107,6 +107,7 @@ def show(arguments: argparse.Namespace) -> int:
     from simpang.config.faults import ConfigFaults, name
     from simpang.config.lines import key_lines
     from simpang.config.load import parse, read
+    from simpang.disks.medium import Disks, flush_choice
 
     file = arguments.config or default_file()
     try:
@@ -120,10 +121,16 @@ def show(arguments: argparse.Namespace) -> int:
         print_json(_plain(config.model_dump()))
         return Exit.DONE
     lines = key_lines(text)
-    for location, value in _settings(config.model_dump(), ()):
+    values, derived = config.model_dump(), {}
+    if config.buffer.flush_s is None:
+        chosen = flush_choice(None, Disks().under(config.buffer.path / "media"))
+        values["buffer"]["flush_s"] = chosen.flush_s
+        derived["buffer", "flush_s"] = chosen.why
+    for location, value in _settings(values, ()):
         setting = f"{name(location)} = {_toml(value)}"
         if arguments.origin:
-            setting = f"{setting:<56} # {f'{file}:{lines[location]}' if location in lines else 'default'}"
+            origin = f"{file}:{lines[location]}" if location in lines else derived.get(location, "default")
+            setting = f"{setting:<56} # {origin}"
         print(setting)
     return Exit.DONE
 

@@ -46,6 +46,7 @@ async def _fetch(api: Api) -> dict[str, Any]:
         "health": await api.get("/api/v1/health"),
         "cameras": (await api.get("/api/v1/cameras"))["items"],
         "discovery": await api.get("/api/v1/discovery"),
+        "disks": await api.get("/api/v1/storage/disks"),
     }
 
 
@@ -81,6 +82,7 @@ def _print(found: dict[str, Any], language: str) -> None:
         print_table(header, rows)
     else:
         print("No cameras.")
+    _print_disks(found["disks"])
     others = [device for device in discovery["items"] if device["camera"] is None]
     if others:
         print("\nFound on the network, not recorded:")
@@ -90,3 +92,22 @@ def _print(found: dict[str, Any], language: str) -> None:
         )
     if discovery["where_looked"]:
         print(f"\nLooked on: {plain(', '.join(discovery['where_looked']))}")
+
+
+def _print_disks(disks: dict[str, Any]) -> None:
+    from simpang.cli.output import plain, print_table, size
+
+    print(f"\nA power cut costs {disks['flush_s']:g} s of video ({plain(disks['flush_why'])}).")
+    rows = [
+        (
+            disk["name"],
+            disk["kind"],
+            disk["model"] or None,
+            None if disk["bytes_per_day"] is None else size(disk["bytes_per_day"]),
+            None if disk["life_left"] is None else f"{disk['life_left']} %",
+            ", ".join(disk["folders"]),
+        )
+        for disk in disks["items"]
+    ]
+    if rows:
+        print_table(("DISK", "KIND", "MODEL", "WRITTEN A DAY", "LIFE LEFT", "FOLDERS"), rows)
