@@ -68,6 +68,7 @@ lint: setup-test
 bench: setup-long
 	@$(BIN)/python tests/bench/recording.py $(ARGS)
 	@$(BIN)/python tests/bench/page.py
+	@$(BIN)/python tests/bench/index.py
 
 # Rewrites the locks from pyproject.toml; needs `uv` on the PATH.
 lock:

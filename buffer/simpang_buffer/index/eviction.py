@@ -106,11 +106,15 @@ def evictions(
         if rule is None:
             # What stands behind is younger, so nothing of this queue is wanted.
             continue
-        row = queue.take()
-        victims.append(Victim(row, queue.queue.key, queue.queue.folder, rule, place[0] == _YOUNG))
+        rows = [queue.take()]
+        if rule == "age":
+            # No other queue has a say in it, so all that is too old here goes at once.
+            rows += queue.take_too_old(now_us, None if most is None else most - len(victims) - 1)
+        key, folder = queue.queue.key, queue.queue.folder
+        victims += [Victim(row, key, folder, rule, place[0] == _YOUNG) for row in rows]
         for one in short:
-            if one.what.is_about(queue.queue.key, queue.queue.folder):
-                one.left -= row.size_bytes
+            if one.what.is_about(key, folder):
+                one.left -= sum(row.size_bytes for row in rows)
         queue.push(heap, number, now_us, clock_trusted)
         dry = queue.dry
     left = [replace(one.what, bytes=one.left) for one in short if one.left > 0]
@@ -133,13 +137,15 @@ class _Open:
     def __init__(self, queue: Queue, rule: Rule, protection: Protection) -> None:
         self.queue = queue
         self.dry = False
+        # A deque is slow in its middle.
+        self._rows = list(queue.rows)
         self._rule = rule
         self._held = protection.of(queue.key)
         self._at = 0
 
     def push(self, heap: list[tuple[_Place, int]], number: int, now_us: int, clock_trusted: bool) -> None:
         """Its next row that nobody holds takes its place in the order."""
-        rows = self.queue.rows
+        rows = self._rows
         while self._at < len(rows) and self._held.touch(rows[self._at].start_us, rows[self._at].end_us):
             self._at += 1
         if self._at == len(rows):
@@ -150,7 +156,20 @@ class _Open:
 
     def take(self) -> Row:
         self._at += 1
-        return self.queue.rows[self._at - 1]
+        return self._rows[self._at - 1]
+
+    def take_too_old(self, now_us: int, most: int | None) -> list[Row]:
+        """Those that follow and are too old, at most so many."""
+        latest_us = now_us - self._rule.life_us(self.queue.event)
+        taken: list[Row] = []
+        while self._at < len(self._rows) and (most is None or len(taken) < most):
+            row = self._rows[self._at]
+            if not self._held.touch(row.start_us, row.end_us):
+                if row.end_us >= latest_us:
+                    break
+                taken.append(row)
+            self._at += 1
+        return taken
 
 
 def _place(row: Row, rule: Rule, event: bool, now_us: int, clock_trusted: bool, queue: int) -> _Place:

@@ -157,10 +157,8 @@ async def _bytes_in(tx: Transaction, stream_id: int, now_us: int, ahead_us: int)
            where stream_id = ? and start_us >= ? and start_us < ?""",
         (stream_id, now_us - _DAY_US, now_us),
     )
-    size_bytes, first_us = rows[0]
-    if first_us is None:
-        return 0
-    return int(size_bytes) * ahead_us // max(now_us - first_us, _LEAST_MEASURED_US)
+    size_bytes, first_us = (rows[0][0], rows[0][1]) if rows[0][1] is not None else (0, now_us)
+    return int(size_bytes) * ahead_us // max(now_us - int(first_us), _LEAST_MEASURED_US)
 
 
 async def _bytes_between(
