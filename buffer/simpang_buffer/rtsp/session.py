@@ -194,11 +194,6 @@ class Session:
         for ports, reception, reorder in zip(
             self._agreement.ports, self._receptions, self._reorders, strict=True
         ):
-            for _ in range(_MOST_REPORTS):
-                count = ports.receive_rtcp(self._writable[at : at + DATAGRAM_BYTES])
-                self._take_reports(reception, self._writable[at : at + count].toreadonly(), items)
-                if count == 0:
-                    break
             for _ in range(_MOST_DATAGRAMS):
                 if at >= budget or not (count := ports.receive_rtp(self._writable[at : at + DATAGRAM_BYTES])):
                     break
@@ -207,6 +202,12 @@ class Session:
                 if reception.admit(data):
                     items += [RtpPacket(reception.index, ready) for ready in reorder.push(data, now_s)]
             items += [RtpPacket(reception.index, ready) for ready in reorder.overdue(now_s)]
+            # After the packets: a report is believed of the source that they come from.
+            for _ in range(_MOST_REPORTS):
+                count = ports.receive_rtcp(self._writable[at : at + DATAGRAM_BYTES])
+                self._take_reports(reception, self._writable[at : at + count].toreadonly(), items)
+                if count == 0:
+                    break
         self.drained = self.drained and at < budget
 
     def _take_message(self, message: Message) -> None:
