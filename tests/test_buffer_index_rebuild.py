@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from simpang_buffer.index.foreign import foreign_streams, make_way, renamed_came
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.rebuild import Rebuild
+from simpang_buffer.index.retention import Limits, Retention
+from simpang_buffer.index.space import Space
 from simpang_buffer.model import GapReason, Segment, StreamKey, segment_path
 from stopping import Countdown, PowerCut, StoppingFiles, StoppingIndex
 
@@ -327,3 +329,33 @@ async def test_a_second_folder_is_read_as_well(tmp_path: Path) -> None:
         await Rebuild(index, {1: MediaFiles(index.media), 4: MediaFiles(other)}, "site", rest=0).run()
 
         assert await rows(index) == [run.rows[0], replace(run.rows[1], folder=4), run.rows[2]]
+
+
+async def test_eviction_during_a_rebuild_takes_what_is_oldest_on_the_disk(index: Index) -> None:
+    for run in range(1, 4):
+        await written(index.media, Take(seconds=4, segment_s=2, run=run, start_us=START_US + run * 10**8))
+    newest = await written(index.media, Take(seconds=4, segment_s=2, run=4, start_us=START_US + 4 * 10**8))
+    await index_all(index, newest)
+    total = sum(held.bytes for held in (await index.stream_totals()).values())
+    work = rebuild(index)
+    await work.survey()
+
+    async def oldest_first(size_bytes: int, keys: Collection[StreamKey] | None) -> bool:
+        return await work.take_oldest(size_bytes, keys) > 0
+
+    retention = Retention(
+        index,
+        lambda total_bytes: Limits(max_bytes=total - 1, min_free_bytes=0, max_days=1000),
+        now_us=lambda: START_US,
+        clock_trusted=lambda: False,
+        spaces=lambda: {1: Space(1 << 40, 1 << 39)},
+        oldest_first=oldest_first,
+    )
+    evicted = await retention.run_once()
+
+    assert evicted == 1
+    known = [(row.run, row.seq) for row in await rows(index)]
+    assert (1, 0) not in known
+    assert {(4, 0), (4, 1)} <= set(known)
+    await work.run()
+    assert await check(index.media, index) == []

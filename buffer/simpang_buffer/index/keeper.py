@@ -16,6 +16,7 @@ from typing import Literal
 from simpang_buffer.index.adoption import Report, adopt, reserve_run_numbers
 from simpang_buffer.index.daily_backup import AFTER_S, EVERY_S, DailyBackup
 from simpang_buffer.index.errors import StorageError
+from simpang_buffer.index.foreign import foreign_streams
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.mending import Mender
@@ -70,6 +71,8 @@ class IndexKeeper:
         backup_after_s: float = AFTER_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        # Streams of other sites, and whose they are.
+        self.foreign: dict[StreamKey, str] = {}
         self._index = index
         self._site = site
         self._folders = folders
@@ -129,6 +132,11 @@ class IndexKeeper:
             await reserve_run_numbers(self._index, files)
         self._below = {key: await self._index.next_run(key) for key in await self._index.streams()}
         await note_site(self._index, self._site)
+        await self.look_for_foreign()
+
+    async def look_for_foreign(self) -> None:
+        """Sets `foreign`, which changes with a rebuild, and when an id becomes ours."""
+        self.foreign = await foreign_streams(self._index.db)
 
     def rebuild(self) -> None:
         """A person asks for it. One that goes on goes on."""
@@ -195,6 +203,7 @@ class IndexKeeper:
         self._rebuild = Rebuild(self._index, folders, self._site, own=self._own, is_free=self._is_free)
         logger.warning("the index is being rebuilt from the media files: %s", due.detail or due.cause)
         report = await self._rebuild.run()
+        await self.look_for_foreign()
         _tell(report)
         self._problems = len(report.problems)
         if self._due is due:

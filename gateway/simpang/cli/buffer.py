@@ -45,13 +45,28 @@ def list_(arguments: argparse.Namespace) -> int:
     if arguments.start is None:
         if arguments.end is not None:
             raise CliError(Exit.USAGE, "--end needs --start")
-        return _list_streams(arguments, ask(arguments, lambda api: api.get("/api/v1/cameras")))
+        return _list_streams(arguments, ask(arguments, _cameras))
     start_us, end_us = parse_range(arguments.start, arguments.end or "now", now_us())
 
     async def fetch(api: Api) -> list[dict[str, Any]]:
         return await _coverage(api, arguments, start_us, end_us)
 
     return _list_stretches(arguments, ask(arguments, fetch))
+
+
+async def _cameras(api: Api) -> dict[str, Any]:
+    """The cameras of this site, and those of others whose footage is kept here."""
+    cameras: dict[str, Any] = await api.get("/api/v1/cameras")
+    for stream in (await api.get("/api/v1/index"))["foreign"]:
+        kept = {
+            "name": stream["stream"],
+            "site": stream["site"],
+            "bytes": stream["bytes"],
+            "oldest": stream["oldest"],
+            "last_fragment": stream["newest"],
+        }
+        cameras["items"].append({"id": stream["camera"], "streams": [kept]})
+    return cameras
 
 
 async def _coverage(
@@ -61,7 +76,7 @@ async def _coverage(
 
     query = {"start": format_time(start_us), "end": format_time(end_us)}
     found = []
-    for camera, stream in _wished(arguments, await api.get("/api/v1/cameras")):
+    for camera, stream in _wished(arguments, await _cameras(api)):
         path = f"/api/v1/cameras/{camera}/streams/{stream['name']}/coverage"
         found.append({"camera": camera, "stream": stream["name"], **await api.get(path, query)})
     return found
@@ -89,7 +104,7 @@ def _list_streams(arguments: argparse.Namespace, cameras: dict[str, Any]) -> int
         print_json({"items": [{"camera": camera, **stream} for camera, stream in found]})
         return Exit.DONE
     print_table(
-        ("CAMERA", "STREAM", "KEPT", "OLDEST", "LAST WRITTEN"),
+        ("CAMERA", "STREAM", "KEPT", "OLDEST", "LAST WRITTEN", "OF SITE"),
         [
             (
                 camera,
@@ -97,6 +112,7 @@ def _list_streams(arguments: argparse.Namespace, cameras: dict[str, Any]) -> int
                 size(stream["bytes"]),
                 local(stream["oldest"]),
                 local(stream["last_fragment"]),
+                stream.get("site", "this"),
             )
             for camera, stream in found
         ],

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from simpang.web.problems import Problem
 from simpang.web.times import parse_time
-from simpang_buffer.model import StreamKey
+from simpang_buffer.model import GapReason, StreamKey
 
 if TYPE_CHECKING:
     # Only for its type: gateway.py names what this package offers.
@@ -55,13 +55,22 @@ def camera_of(request: web.Request) -> Camera:
 
 def stream_of(request: web.Request) -> StreamKey:
     """The stream that the path names. Its camera must be known, or have left footage (a removed camera's
-    stays).
+    stays), or be another site's whose disk was brought here.
     """
+    named = StreamKey(request.match_info["id"], request.match_info["stream"])
+    if named in gateway_of(request).keeper.foreign:
+        return named
     camera = camera_of(request)
     name = request.match_info["stream"]
     if name not in {stream.name for stream in camera.streams}:
         raise Problem("not-found", f"Camera {camera.id} has no stream {name!r}.")
     return StreamKey(camera.id, name)
+
+
+def reason_of(request: web.Request) -> GapReason:
+    """Why the footage of the camera that the path names ends where it does now."""
+    camera = gateway_of(request).roster.camera(request.match_info["id"])
+    return gateway_of(request).gap_reason(camera) if camera is not None else GapReason.DISABLED
 
 
 def range_of(request: web.Request, most_s: int) -> Range:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from simpang.web import schemas
-from simpang.web.context import Range, camera_of, gateway_of, json_answer, now_us, range_of, stream_of
+from simpang.web.context import Range, gateway_of, json_answer, now_us, range_of, reason_of, stream_of
 from simpang.web.problems import Problem
 from simpang.web.readers import READERS
 from simpang.web.times import format_time
@@ -40,7 +40,7 @@ async def get_coverage(request: web.Request) -> web.Response:
         asked.start_us,
         asked.end_us,
         now_us(),
-        gateway.gap_reason(camera_of(request)),
+        reason_of(request),
     )
     answer = schemas.Coverage(
         spans=[
@@ -97,7 +97,7 @@ async def clip_of(request: web.Request, key: StreamKey, asked: Range, *, detail:
         key,
         asked.start_us,
         asked.end_us,
-        current_reason=gateway.gap_reason(camera_of(request)),
+        current_reason=reason_of(request),
         now_us=now_us(),
         detail=detail,
     )

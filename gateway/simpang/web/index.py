@@ -7,7 +7,6 @@ from aiohttp import web
 from simpang.web import schemas
 from simpang.web.context import gateway_of, json_answer
 from simpang.web.times import format_time
-from simpang_buffer.index.foreign import foreign_streams
 from simpang_buffer.model import segment_path
 
 
@@ -33,7 +32,8 @@ async def _answer(request: web.Request, status: int) -> web.Response:
     found = gateway.keeper.condition()
     totals = await gateway.index.stream_totals()
     foreign = []
-    for key, site in sorted((await foreign_streams(gateway.index.db)).items()):
+    await gateway.keeper.look_for_foreign()
+    for key, site in sorted(gateway.keeper.foreign.items()):
         held = totals[key]
         foreign.append(
             schemas.ForeignStream(
