@@ -10,7 +10,7 @@ from simpang_buffer.index.deletions import Order, Removed
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.media.boxes import Scan
-from simpang_buffer.model import GapReason, RunHeader, Segment, StreamKey
+from simpang_buffer.model import FIRST_FOLDER, GapReason, RunHeader, Segment, StreamKey
 
 
 class PowerCut(Exception):
@@ -100,9 +100,9 @@ class StoppingIndex(Index):
         self._countdown.step()
         return await super().remove(orders)
 
-    async def drop_garbage(self, paths: Iterable[Path]) -> None:
+    async def drop_garbage(self, paths: Iterable[Path], folder: int = FIRST_FOLDER) -> None:
         self._countdown.step()
-        await super().drop_garbage(paths)
+        await super().drop_garbage(paths, folder)
 
     async def keep_run_number(self, key: StreamKey, run: int) -> None:
         self._countdown.step()

@@ -332,3 +332,23 @@ async def test_a_real_disk_without_a_free_block_has_room_again(tmp_path: Path) -
     assert found["free"][1] >= 1 << 20
     assert found["reserve"] == RESERVE_BYTES
     assert found["faults"] == []
+
+
+async def test_adoption_beside_eviction_trips_over_nothing(index: Index) -> None:
+    """Files vanish under adoption's eyes: what was evicted in between is no trouble of a file."""
+    for run in range(1, 13):
+        await recorded(index, Take(seconds=2, run=run, start_us=START_US + run * 10 * SECOND_US))
+    left_open = await written(index.media, Take(seconds=2, run=20), close=False)
+    keeper = retention(index, replace(KEEP_ALL, max_bytes=1))
+
+    async with asyncio.TaskGroup() as group:
+        evicting = group.create_task(keeper.run_once())
+        adoptions = [group.create_task(adopt(index.media, index)) for _ in range(3)]
+
+    reports = [one.result() for one in adoptions]
+    assert [report.problems for report in reports] == [(), (), ()]
+    assert evicting.result() >= 12
+    await keeper.run_once()
+    assert await left(index) == []
+    assert not (index.media / left_open.files[0].path).exists()
+    assert await check(index.media, index, deep=True) == []

@@ -48,6 +48,10 @@ PAGE = 1000
 FIRST_PAGE = 50
 
 
+# Where all is held, or a quota cannot be kept, everything is read anew once a minute, not at every look.
+_LOOKS_SHORT = 12
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What is asked beside the limits of space. rules: of a stream. quotas: of the streams that there are,
@@ -135,6 +139,7 @@ class Retention:
         # What could not be deleted at last, and has been said.
         self._stuck: set[Path] = set()
         self._young: dict[StreamKey, Young] = {}
+        self._looks_short = 0
 
     def request_space(self) -> None:
         """Somebody found the disk full: look now, and evict something, whatever the limits say, if the media
@@ -162,6 +167,23 @@ class Retention:
         for one in short:
             if await self._oldest_first(one.bytes, one.quota.keys if one.quota else None):
                 self._candidates.forget()
+        short, evicted = await self._evict_for(short, spaces, trusted)
+        if not short:
+            self._looks_short = 0
+        elif self._looks_short % _LOOKS_SHORT == 0:
+            # Files that were taken in late stand before what was read last.
+            self._candidates.forget()
+            short, more = await self._evict_for(short, spaces, trusted)
+            evicted += more
+        self._looks_short += bool(short)
+        self.status = RetentionStatus(tuple(short), dict(self._young), spaces, usage)
+        await asyncio.to_thread(self._reserve.keep)
+        return evicted
+
+    async def _evict_for(
+        self, short: Sequence[Shortage], spaces: Mapping[int, Space], trusted: bool
+    ) -> tuple[list[Shortage], int]:
+        """What is still short afterwards, and how many segments went."""
         await self._candidates.look(self._now_us(), trusted)
         evicted, page = 0, FIRST_PAGE
         while True:
@@ -174,10 +196,7 @@ class Retention:
                 evicted += len(choice.victims)
                 page = PAGE
             elif not choice.dry:
-                break
-        self.status = RetentionStatus(tuple(short), dict(self._young), spaces, usage)
-        await asyncio.to_thread(self._reserve.keep)
-        return evicted
+                return choice.short, evicted
 
     async def delete(
         self, key: StreamKey, start_us: int, end_us: int, *, who: str = "", why: str = ""
