@@ -27,7 +27,9 @@ from simpang_buffer.recording.group_sync import GroupSync
 from simpang_buffer.recording.places import only
 from simpang_buffer.recording.segment_file import SegmentFile
 from simpang_buffer.recording.segment_writer import (
+    FILE_LIMITS,
     AppendFragment,
+    FileLimits,
     FinishFile,
     OpenFile,
     RunStart,
@@ -45,9 +47,15 @@ def anchor() -> tuple[int, AnchorSource]:
 
 
 def writer(
-    media: Path, *, audio: AudioFormat | None = None, segment_s: float = 60.0, run: int = START.run
+    media: Path,
+    *,
+    audio: AudioFormat | None = None,
+    segment_s: float = 60.0,
+    run: int = START.run,
+    limits: FileLimits = FILE_LIMITS,
 ) -> SegmentWriter:
-    return SegmentWriter(replace(START, run=run), only(media), audio, anchor, segment_s=segment_s)
+    start = replace(START, run=run)
+    return SegmentWriter(start, only(media), audio, anchor, segment_s=segment_s, limits=limits)
 
 
 def video_format(codec: VideoCodec, units: Sequence[Unit]) -> VideoFormat:

@@ -6,12 +6,14 @@ import dataclasses
 import itertools
 from pathlib import Path
 
+import pytest
+
 import media_samples
 from recorded_runs import ANCHOR_US, KEY, START, perform, pictures, probe, sounds, video_format, writer
 from simpang_buffer.media.audio_format import audio_format
 from simpang_buffer.media.boxes import read_header, read_table, scan
 from simpang_buffer.model import VIDEO_TIMESCALE, AccessUnit, FragmentFlags, Segment, VideoFormat
-from simpang_buffer.recording.segment_writer import AppendFragment, OpenFile, Step
+from simpang_buffer.recording.segment_writer import FILE_LIMITS, AppendFragment, FileLimits, OpenFile, Step
 
 FORMAT = VideoFormat("avc1.42c01e", 320, 240, b"\0\0\0\x10avc1\0\0\0\0\0\0\0\0")
 
@@ -25,8 +27,8 @@ def made_up(seconds: float, *, fps: int = 25, key_every: int = 50, size_bytes: i
     ]
 
 
-def cut(units: list[AccessUnit], *, segment_s: float = 60.0) -> list[Step]:
-    cutter = writer(Path("media"), segment_s=segment_s)
+def cut(units: list[AccessUnit], *, segment_s: float = 60.0, limits: FileLimits = FILE_LIMITS) -> list[Step]:
+    cutter = writer(Path("media"), segment_s=segment_s, limits=limits)
     steps = [step for unit in units for step in cutter.add_picture(unit, FORMAT)]
     return steps + cutter.finish()
 
@@ -139,6 +141,74 @@ def test_a_segment_waits_for_a_key_frame_however_long() -> None:
     assert opened == [0, 1]
     starts = [s.fragment.decode_time for s in fragments_of(steps) if s.file.head.header.seq == 1]
     assert starts[0] == 20 * VIDEO_TIMESCALE
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds"),
+    [
+        (FileLimits(ticks=7 * VIDEO_TIMESCALE), 7),
+        # Ten pictures of 1,000 bytes, their table and their seal are a fragment of some 10.3 kB.
+        (FileLimits(size_bytes=50_000), 5),
+        (FileLimits(fragments=4), 4),
+    ],
+    ids=["time", "bytes", "fragments"],
+)
+def test_a_file_ends_without_a_key_frame_where_it_would_be_too_long_to_read_back(
+    limits: FileLimits, seconds: int
+) -> None:
+    """8.9: one key frame, and never another. Every picture is kept, and seals say which files go on."""
+    units = made_up(20.0, fps=10, key_every=1000, size_bytes=1000)
+
+    steps = cut(units, segment_s=3.0, limits=limits)
+
+    opened = [step.file.head.header for step in steps if isinstance(step, OpenFile)]
+    assert [header.seq for header in opened] == list(range(-(-20 // seconds)))
+    # Each is a chunk of its own, so that a row has one and chunks have their numbers.
+    assert [header.first_chunk for header in opened] == [header.seq for header in opened]
+    firsts = [
+        next(step.fragment for step in fragments_of(steps) if step.file.head.header is header)
+        for header in opened
+    ]
+    assert [fragment.decode_time for fragment in firsts] == [
+        number * seconds * VIDEO_TIMESCALE for number in range(len(opened))
+    ]
+    both = FragmentFlags.KEY | FragmentFlags.CHUNK
+    assert [fragment.flags for fragment in firsts] == [both, *[FragmentFlags.CHUNK] * (len(opened) - 1)]
+    assert sum(step.fragment.frames for step in fragments_of(steps)) == 200
+
+
+def test_a_key_frame_that_comes_at_last_begins_a_file(tmp_path: Path) -> None:
+    units = media_samples.video("h264", frames=90, key_every=75)
+    cutter = writer(tmp_path, segment_s=1.0, limits=FileLimits(ticks=2 * VIDEO_TIMESCALE))
+    format_ = video_format("h264", units)
+
+    rows = perform([step for unit in pictures(units) for step in cutter.add_picture(unit, format_)])
+    rows += perform(cutter.finish())
+
+    assert [(row.seq, row.start_us - rows[0].start_us) for row in rows] == [
+        (0, 0), (1, 2_000_000), (2, 4_000_000), (3, 5_000_000)
+    ]  # fmt: skip
+    assert [row.chunks for row in rows] == [1, 1, 1, 1]
+    # What stands in the files is the stream, whatever they begin with: one behind the other they decode.
+    joined = tmp_path / "joined.mp4"
+    inits = [read(tmp_path, row) for row in rows]
+    joined.write_bytes(inits[0][0] + b"".join(body for _, body in inits))
+    assert int(probe(joined)["streams"][0]["nb_read_frames"]) == 90
+    # Adoption takes each for itself.
+    for row in rows:
+        with (tmp_path / row.path).open("rb") as file:
+            assert (scan(file).closed, scan(file).seal) == (True, row.seal)
+
+
+def read(media: Path, row: Segment) -> tuple[bytes, bytes]:
+    """A file's header, and its fragments without their seals."""
+    with (media / row.path).open("rb") as file:
+        found = scan(file)
+        body = b""
+        for fragment in found.fragments:
+            file.seek(fragment.offset)
+            body += file.read(fragment.size_bytes)
+    return found.header.init, body
 
 
 def test_new_codec_parameters_begin_a_segment_of_the_same_run() -> None:

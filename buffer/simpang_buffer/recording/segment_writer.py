@@ -49,11 +49,6 @@ _SHORT_TICKS = VIDEO_TIMESCALE // 2
 # A camera whose stamps stand still, or that sends monsters, is cut by what it costs in memory.
 _MAX_FRAGMENT_BYTES = 4 << 20
 _MAX_FRAGMENT_PICTURES = 1000
-# Some cameras send one key frame and never another (8.9). Past any of these the file ends without one: after
-# a crash an open file is read to its end, which must not take longer than seconds, and its table is bounded.
-_MAX_FILE_TICKS = 600 * VIDEO_TIMESCALE
-_MAX_FILE_BYTES = 512 << 20
-_MAX_FILE_FRAGMENTS = 3_600
 # A file costs several syncs, so a camera whose parameters change with every key frame (8.10) would make the
 # disk too slow for all others. After so many files in a row that were short, one lasts a second at least,
 # whatever changes meanwhile: the parameters are in the stream too.
@@ -62,6 +57,20 @@ _SHORT_FILE_US = 10_000_000
 _SHORTEST_FILE_US = 1_000_000
 # The last picture of a run has no successor to tell how long it lasts, and a lone one no predecessor either.
 _LONE_PICTURE_TICKS = VIDEO_TIMESCALE // 25
+
+
+@dataclass(frozen=True, slots=True)
+class FileLimits:
+    """Past any of these a file ends without a key frame: some cameras send one and never another (8.9). After
+    a crash an open file is read to its end, which must not take longer than seconds.
+    """
+
+    ticks: int = 600 * VIDEO_TIMESCALE
+    size_bytes: int = 512 << 20
+    fragments: int = 3_600
+
+
+FILE_LIMITS = FileLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +141,7 @@ class SegmentWriter:
         segment_s: float,
         wall_us: Callable[[int], int] | None = None,
         metadata: MetadataFormat | None = None,
+        limits: FileLimits = FILE_LIMITS,
         camera_offset_us: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._start = start
@@ -140,6 +150,7 @@ class SegmentWriter:
         self._places = places
         self.audio = self._next_audio = audio
         self._metadata = metadata
+        self._limits = limits
         self._ask_anchor = anchor
         self._wall_us = wall_us or self._by_anchor
         self._anchor: tuple[int, AnchorSource] | None = None
@@ -191,7 +202,7 @@ class SegmentWriter:
             return steps + self._begin(unit, video)
         if self._fragment_is_over(unit):
             steps += self._cut(unit.dts)
-            if self._file and self._file.is_full(unit.dts):
+            if self._file and self._file.is_full(unit.dts, self._limits):
                 steps += self._finish_file()
                 return steps + self._begin(unit, video)
             self._flags = self._flags_of(unit)
@@ -334,12 +345,12 @@ class _OpenSegment:
         self._end = len(head)
         self._digest = first_digest(head)
 
-    def is_full(self, dts: int) -> bool:
+    def is_full(self, dts: int, limits: FileLimits) -> bool:
         """Whether it has to end before a picture of that decode time, be it a key frame or not."""
         return (
-            dts - self.first_decode_time >= _MAX_FILE_TICKS
-            or self._end >= _MAX_FILE_BYTES
-            or self.fragments >= _MAX_FILE_FRAGMENTS
+            dts - self.first_decode_time >= limits.ticks
+            or self._end >= limits.size_bytes
+            or self.fragments >= limits.fragments
         )
 
     def append(
