@@ -52,7 +52,7 @@ class FileRange:
     size_bytes: int
 
     def send(self, to_fd: int, skip: int = 0) -> int:
-        """Some of them to a socket, but for the first `skip`; how many. Raises Altered, and what a socket does."""
+        """Some of them to a socket, but for the first `skip`; gives how many. Raises Altered, OSError."""
         try:
             sent = os.sendfile(to_fd, self.fd, self.offset + skip, self.size_bytes - skip)
         except OSError as error:
