@@ -22,7 +22,7 @@ import socket
 import ssl
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -97,15 +97,17 @@ class Habits:
     """What one camera does. replies: by method, one after the other, the last for all further requests.
 
     media: sent once it plays; numbers are pauses in seconds. needs: a header that every request must have.
+    connect: the whole conversation instead, from the first moment.
     """
 
     replies: Mapping[str, Sequence[Reply]] = field(default_factory=dict)
-    media: Sequence[bytes | float | Datagram] = ()
+    media: Iterable[bytes | float | Datagram] = ()
     sdp: bytes = SDP
     public: str = PUBLIC
     session: str = f"{SESSION};timeout=60"
     sign_in: SignIn | None = None
     needs: str | None = None
+    connect: Iterable[bytes | float | Datagram] | None = None
 
 
 @dataclass
@@ -235,6 +237,9 @@ class ScriptedCamera:
         return False
 
     async def converse(self, talk: Talk) -> None:
+        if self.habits.connect is not None:
+            await self._send_media(talk, self.habits.connect)
+            return
         split = InterleavedReader()
         while data := await talk.reader.read(65_536):
             for found in split.feed(data):
@@ -246,10 +251,10 @@ class ScriptedCamera:
                         await self.watched.wait()
                         await self.steps["playing"](talk, request)
                     if request.method == "PLAY" and self.habits.media:
-                        await self._send_media(talk)
+                        await self._send_media(talk, self.habits.media)
 
-    async def _send_media(self, talk: Talk) -> None:
-        for item in self.habits.media:
+    async def _send_media(self, talk: Talk, media: Iterable[bytes | float | Datagram]) -> None:
+        for item in media:
             if isinstance(item, bytes):
                 await talk.send(item)
             elif isinstance(item, Datagram):
