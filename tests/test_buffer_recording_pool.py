@@ -19,7 +19,8 @@ from recorded_runs import probe
 from simpang_buffer.index.check import check
 from simpang_buffer.index.errors import StorageFull
 from simpang_buffer.index.index import Index, open_index
-from simpang_buffer.model import GapReason, Segment, StreamKey
+from simpang_buffer.model import FIRST_FOLDER, GapReason, Segment, StreamKey
+from simpang_buffer.recording.places import Place
 from simpang_buffer.recording.pool import LiveFrame, LiveInit, NotRecorded, RecorderPool, StreamSpec
 from simpang_buffer.rtsp.auth import Credentials
 from simpang_buffer.rtsp.session import Source
@@ -290,6 +291,27 @@ async def test_recording_goes_on_once_a_full_disk_has_room(tmp_path: Path) -> No
     assert tail is not None
     assert tail.header.previous_end in (GapReason.DISK_FULL, None)
     assert findings == []
+
+
+async def test_while_no_folder_has_room_nothing_is_tried_and_then_it_is_recorded_at_once(
+    tmp_path: Path,
+) -> None:
+    """Each try would be a run of nothing, evicted before all else, and its gap called so."""
+    async with gst_camera(gop=10) as camera, site(tmp_path) as here:
+        here.pool.use([Place(FIRST_FOLDER, here.media, full=True)])
+        here.pool.want([spec("one", camera)])
+        await eventually(lambda: here.pool.status(key_of("one")).reason == "disk-full")
+        await eventually(lambda: here.full)
+        nothing = [path for path in here.media.rglob("*") if path.is_file()]
+        began = time.monotonic()
+
+        here.pool.use([Place(FIRST_FOLDER, here.media)])
+        await eventually(lambda: here.state("one") == "recording")
+        took_s = time.monotonic() - began
+
+    assert nothing == []
+    # A session, and a fragment a second long.
+    assert took_s < 4
 
 
 async def test_an_index_that_refuses_one_stream_does_not_stop_the_others(

@@ -139,3 +139,12 @@ def test_a_disk_that_failed_long_ago_is_tried_again_at_once() -> None:
 
     assert delays == [1, 2, 5, 10, 30, 30]
     assert retry.not_before == 1000.0 + HEALTHY_S + 2
+
+
+def test_a_full_disk_is_tried_again_within_a_second_however_long_it_was_full() -> None:
+    """Space comes back from one moment to the next, and recording is to go on within 2 s."""
+    retry = DiskRetry()
+    for now_s in range(0, 600, 2):
+        retry.began(now_s)
+        retry.failed(now_s + 1, full=True)
+        assert retry.not_before <= now_s + 2

@@ -10,6 +10,7 @@ from pathlib import Path
 from simpang.config.model import Config
 from simpang.config.values import Size
 from simpang.keeping import limits
+from simpang_buffer.index.folder_choice import FolderState
 from simpang_buffer.index.folder_identity import FolderPlan
 from simpang_buffer.index.folders import Folders
 from simpang_buffer.index.index import Index
@@ -114,7 +115,10 @@ class MediaFolders:
 
     def _changed(self) -> None:
         if self._pool is not None:
-            places = [Place(one.id, one.path, one.device, one.inode) for one in self.folders.ordered]
+            places = [
+                Place(one.id, one.path, one.device, one.inode, one.state is FolderState.FULL)
+                for one in self.folders.ordered
+            ]
             self._pool.use(places)
         if self._returning is not None:
             self._returning.note()

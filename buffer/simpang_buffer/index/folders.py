@@ -275,8 +275,8 @@ class Folders:
             self.changed()
 
 
-def _essence(folder: Folder) -> tuple[int, Path, int, int]:
-    return folder.id, folder.path, folder.device, folder.inode
+def _essence(folder: Folder) -> tuple[int, Path, int, int, bool]:
+    return folder.id, folder.path, folder.device, folder.inode, folder.state is FolderState.FULL
 
 
 def _tell(old: Folder | None, folder: Folder) -> None:

@@ -23,6 +23,10 @@ def has_room(folder: Path) -> bool:
     since only trying tells. Blocks."""
     path = folder / ".room"
     try:
+        status = os.statvfs(folder)
+        if status.f_bavail * status.f_frsize < _ROOM_BYTES:
+            # Root could take what is reserved for it; a recorder has no such right.
+            return False
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             # Without a name it is gone even if we die here.

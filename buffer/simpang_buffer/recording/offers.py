@@ -29,6 +29,11 @@ class Offers:
     def nowhere(self) -> bool:
         return self.places == ()
 
+    @property
+    def full(self) -> bool:
+        """No file can be made even in the best folder: it would only be a run of nothing."""
+        return self.places is not None and self.places != () and self.places[0].full
+
     def use(self, places: Sequence[Place]) -> bool:
         """Whether there is news in it that may help what failed."""
         news = bool(places) and tuple(places) != self.places

@@ -23,12 +23,14 @@ _REST_S = 60.0
 @dataclass(frozen=True, slots=True)
 class Place:
     """A media folder that may be written to. path: absolute. device, inode: of the folder at that path, by
-    which an empty mount point is not taken for the disk that was on it; 0 where nobody has looked."""
+    which an empty mount point is not taken for the disk that was on it; 0 where nobody has looked. full: no
+    file can be made there now."""
 
     folder: int
     path: Path
     device: int = 0
     inode: int = 0
+    full: bool = False
 
     @property
     def identity(self) -> tuple[int, int]:

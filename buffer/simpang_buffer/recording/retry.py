@@ -85,7 +85,12 @@ class DiskRetry:
         """It is being recorded."""
         self._began = now_s
 
-    def failed(self, now_s: float) -> None:
+    def failed(self, now_s: float, *, full: bool = False) -> None:
+        """full: there was no room, which may be there the next moment; a disk at fault is given time."""
+        if full:
+            self._began = None
+            self.not_before = now_s + _DISK_S[0]
+            return
         if self._began is not None and now_s - self._began > HEALTHY_S:
             self._failures = 0
         self._began = None

@@ -291,7 +291,7 @@ class Worker:
         if order.previous_end in (GapReason.DISK_FULL, GapReason.DISK_ERROR):
             if order.previous_end is GapReason.DISK_FULL:
                 self._settings.on_disk_full()
-            order.disk.failed(self._monotonic())
+            order.disk.failed(self._monotonic(), full=order.previous_end is GapReason.DISK_FULL)
         self._changed.set()
 
     # What it is told
@@ -324,7 +324,7 @@ class Worker:
         if isinstance(error, StorageFull):
             reason = GapReason.DISK_FULL
             self._settings.on_disk_full()
-        order.disk.failed(self._monotonic())
+        order.disk.failed(self._monotonic(), full=reason is GapReason.DISK_FULL)
         view = self._views[key]
         level = logging.DEBUG if view.status.reason == reason else logging.WARNING
         logger.log(level, "%s: not recorded yet: %s", key, error)
@@ -347,6 +347,12 @@ class Worker:
         elif self._offers.nowhere:
             words = "no media folder is there; see `simpang buffer folders`"
             view.told_state("connecting", GapReason.DISK_ERROR, words, None)
+        elif self._offers.full:
+            # Trying would make a run of nothing each time. It is looked at each second, and we are told.
+            order.previous_end = order.previous_end and GapReason.DISK_FULL
+            self._settings.on_disk_full()
+            words = "no media folder has room; free space on its disk, or see why (inodes, a quota)"
+            view.told_state("connecting", GapReason.DISK_FULL, words, None)
         elif self._monotonic() >= order.disk.not_before:
             await self._record(order, order.wanted, view)
 
