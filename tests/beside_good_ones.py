@@ -40,7 +40,7 @@ class Seen:
 async def beside_good_ones(
     folder: Path, cases: Sequence[Hostile], *, good: int, seconds: float
 ) -> tuple[list[Seen], dict[str, list[Segment]]]:
-    """Each case for some seconds beside the good cameras: what was seen, and the good ones' rows at the end."""
+    """Each case for some seconds beside the good cameras: what was seen, and the good ones' rows."""
     names = [f"good-{number}" for number in range(good)]
     seen: list[Seen] = []
     async with good_cameras(good) as port, pool_site(folder, segment_s=10.0) as here:

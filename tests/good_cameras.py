@@ -33,7 +33,8 @@ async def good_cameras(count: int) -> AsyncIterator[int]:
     assert process.stdout is not None
     try:
         async with asyncio.timeout(30):
-            yield int(await process.stdout.readline())
+            port = int(await process.stdout.readline())
+        yield port
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

@@ -40,6 +40,10 @@ class TcpGate:
         """Connections stay, and nothing passes any more."""
         self._flowing.clear()
 
+    def flow(self) -> None:
+        """What was held passes, all at once."""
+        self._flowing.set()
+
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None

@@ -193,6 +193,8 @@ CASES = [
     Case("7.11 junk", Habits(media=(
         frame(0, rtp(1, bytes(900))) + b"\x00junk\xff$$" + frame(0, rtp(2, bytes(900)))
         + frame(0, rtp(3, bytes(900))),)), packets=(1, 2, 3), counts={"resyncs": 1}),
+    Case("7.11 a byte at a time", Habits(media=[bytes((byte,)) for byte in TWO + b"\r\n" + frame(0, rtp(3))]),
+         packets=(1, 2, 3), counts={"stray_line_breaks": 1}),
     Case("7.12 packets missing and the counter reset on TCP (Eufy)", Habits(media=(
         b"".join(frame(0, rtp(n)) for n in (1, 2, 5, 6, 60_000, 1, 2, 3)),)),
         packets=(1, 2, 5, 6, 60_000, 1, 2, 3)),
