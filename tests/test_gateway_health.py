@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import string
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from simpang import words
-from simpang.clock import Clock, read_clock
+from simpang import clock_health, words
+from simpang.clock import DAY_US, Clock, read_clock
+from simpang.clock_health import clock_items
 from simpang.config.faults import Fault
 from simpang.health import MOST_DEVICE_ITEMS, PATIENCE_US, Disk, Health, Knowledge, health
 from simpang.roster.view import Camera, CameraState, DeviceFacts, FoundDevice, gap_reason
@@ -37,7 +39,6 @@ WELL = Knowledge(
     where_looked=("eth0 10.0.4.2/24",),
     discovery=True,
     disk=Disk(Path("/srv"), 50 * 10**9, 100 * 10**9, 2 * 10**9),
-    clock=Clock(True, "ntp", 0.001),
     config_file=Path("site.toml"),
     config_faults=(),
     secret_faults=(),
@@ -115,7 +116,6 @@ def test_other_items_say_what_and_what_to_do() -> None:
     fault = Fault("site.toml", 3, "site.timezone", "unknown key", 'did you mean "time_zone"?')
     known = replace(
         WELL,
-        clock=Clock(False, "none", None),
         config_faults=(fault,),
         secret_faults=(replace(fault, key="credentials.password_file"),),
         troubles=(Trouble("web", NOW_US, 3, "OSError: {no} port"),),
@@ -125,7 +125,6 @@ def test_other_items_say_what_and_what_to_do() -> None:
     found = health(known, NOW_US)
 
     assert codes(found) == {
-        "clock-untrusted": "warning",
         "config-faulty": "warning",
         "secret-unusable": "critical",
         "part-failing": "warning",
@@ -137,9 +136,8 @@ def test_other_items_say_what_and_what_to_do() -> None:
 
 
 def test_both_languages_name_the_same_things() -> None:
-    advices = [value for value in vars(words).values() if isinstance(value, Advice)] + [
-        *words.CAMERA.values()
-    ]
+    said_elsewhere = (*vars(words).values(), *vars(clock_health).values())
+    advices = [value for value in said_elsewhere if isinstance(value, Advice)] + [*words.CAMERA.values()]
     assert len(advices) > 15
 
     for advice in advices:
@@ -156,9 +154,31 @@ def test_state_of_a_camera_is_a_reason_on_the_timeline() -> None:
 
 
 def test_kernel_tells_whether_its_clock_is_kept() -> None:
-    clock = read_clock()
+    reading = read_clock()
 
-    assert clock.trusted == (clock.source == "ntp") == (clock.offset_s is not None)
+    assert reading.synchronised == (reading.offset_s is not None)
+    assert abs(reading.wall_us - time.time() * 1e6) < 60_000_000
+    assert reading.less_boot_us < reading.wall_us
+
+
+@pytest.mark.parametrize(
+    ("clock", "codes"),
+    [
+        (Clock(True, "ntp", 0.0, ages_believed=True), []),
+        (Clock(False, "none", None), ["clock-untrusted"]),
+        (Clock(False, "ntp", 0.0, jumped_s=73 * 365 * 86_400.0), ["clock-leapt"]),
+        (Clock(True, "ntp", 0.0, jumped_s=40 * 86_400.0), ["clock-leapt"]),
+    ],
+)
+def test_a_clock_that_cannot_be_believed_says_what_it_says(clock: Clock, codes: list[str]) -> None:
+    items = list(clock_items(clock, DAY_US))
+
+    assert [item.code for item in items] == codes
+    for one in items:
+        assert "1970-01-02" in one.cause.en
+        assert "1970-01-02" in one.cause.id
+        assert "simpang clock trust" in one.remedy.en
+        assert "simpang clock trust" in one.remedy.id
 
 
 def _fields(text: str) -> set[str]:

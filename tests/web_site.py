@@ -19,6 +19,7 @@ import aiohttp
 from media_samples import Unit, VideoCodec, video
 from recorded_runs import perform, pictures, video_format
 from simpang.clock import Clock
+from simpang.clock_keeper import ClockKeeper
 from simpang.config.model import Config
 from simpang.disks.medium import FlushChoice
 from simpang.disks.wear import Wear
@@ -224,6 +225,7 @@ async def open_site(data: Path, *, head_s: float = 10.0, **config: Any) -> Async
             wear=Wear(index, list, boot_id="boot", now_us=now_us),
             health=lambda _: told_health(roster.told),
             clock=lambda: Clock(trusted=True, source="ntp", offset_s=0.0),
+            clock_keeper=ClockKeeper(index, cast(Any, pool), "boot"),
         )
         async with listening(gateway, head_s=head_s) as opened:
             yield Site(gateway, opened, pool, roster, jobs)

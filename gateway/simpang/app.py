@@ -87,6 +87,7 @@ async def _run(boot: Boot, around: Surroundings, stop: asyncio.Event) -> None:
         await asyncio.to_thread(_keep_last_good, boot)
         await folders.prepare()
         await assembly.gateway.keeper.prepare()
+        await assembly.gateway.clock_keeper.prepare()
 
         tasks = _start(assembly, notifier, group)
         async with _serving(assembly, group, tasks, around):
@@ -153,6 +154,7 @@ def _start(assembly: Assembly, notifier: Notifier, group: asyncio.TaskGroup) -> 
         "roster": gateway.roster.run,
         "folders": gateway.folders.run,
         "retention": assembly.retention.run,
+        "clock": gateway.clock_keeper.run,
         "storage": gateway.storage.run,
         "jobs": gateway.jobs.run,
         "disks": gateway.wear.run,

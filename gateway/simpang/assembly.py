@@ -10,7 +10,9 @@ from functools import partial
 
 import simpang
 from simpang import data_folder
-from simpang.clock import read_clock
+from simpang.clock import Clock
+from simpang.clock_health import clock_items
+from simpang.clock_keeper import ClockKeeper
 from simpang.config.boot import Boot
 from simpang.config.faults import Fault
 from simpang.config.secrets import Secrets
@@ -18,6 +20,7 @@ from simpang.confinement_health import confinement_items
 from simpang.disks.medium import FlushChoice
 from simpang.disks.wear import Wear
 from simpang.disks.wear_health import wear_items
+from simpang.folders_health import folder_items
 from simpang.gateway import Gateway
 from simpang.health import Disk, Health, Knowledge, health
 from simpang.index_health import index_items
@@ -92,14 +95,14 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
     media = opened.folders
     folders = media.folders
 
-    def clock_trusted() -> bool:
-        return read_clock().trusted
+    def ages_believed() -> bool:
+        return clocks.clock().ages_believed
 
     retention = Retention(
         index,
         partial(limits, config),
         now_us=now_us,
-        clock_trusted=clock_trusted,
+        clock_trusted=ages_believed,
         policy=keeping_policy(config),
         folders=folders.files,
         spaces=folders.spaces,
@@ -108,7 +111,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         booted_us=booted_us,
         oldest_first=lambda size_bytes, keys: keeper.oldest_first(size_bytes, keys),
     )
-    storage = Storage(config, index, retention, Events(index.db), now_us=now_us, clock_trusted=clock_trusted)
+    storage = Storage(config, index, retention, Events(index.db), now_us=now_us, clock_trusted=ages_believed)
     pool = RecorderPool(
         data / "media",
         config.site.id,
@@ -123,6 +126,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         further=media.further,
         on_disk_failed=media.failed,
     )
+    clocks = ClockKeeper(index, pool, opened.boot_id)
     discovery = None
     if config.discovery.enabled:
         discovery = Discovery(interfaces=config.discovery.interfaces, every_s=config.discovery.every_s)
@@ -163,7 +167,8 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
     )
 
     def circumstances(job: Job, plan: Plan) -> Circumstances:
-        return _circumstances(config.site.id, opened.key, roster.camera(job.request.camera))
+        camera = roster.camera(job.request.camera)
+        return _circumstances(config.site.id, opened.key, camera, clocks.clock())
 
     def hold_bytes() -> int:
         footage_bytes = config.buffer.max_bytes.of(data_folder.total(data))
@@ -192,7 +197,6 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
             where_looked=roster.where_looked(),
             discovery=config.discovery.enabled,
             disk=_disk(boot),
-            clock=read_clock(),
             config_file=boot.file,
             config_faults=boot.faults,
             secret_faults=opened.secret_faults,
@@ -202,7 +206,9 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
                 *confinement_items(pool.confinements()),
                 *stream_items(roster.cameras()),
                 *wear_items(wear.disks),
+                *clock_items(clocks.clock(), at_us),
                 *index_items(keeper.condition(), str(index.db.path), at_us),
+                *folder_items(folders.folders, media.mover.move),
                 *storage_items(storage.condition(), config.site.time_zone, at_us),
             ],
         )
@@ -227,7 +233,8 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         flush=opened.flush,
         wear=wear,
         health=judge,
-        clock=read_clock,
+        clock=clocks.clock,
+        clock_keeper=clocks,
     )
     return Assembly(gateway, discovery, retention, supervisor)
 
@@ -257,9 +264,8 @@ def _disk(boot: Boot) -> Disk:
     )
 
 
-def _circumstances(site: str, key: GatewayKey, camera: Camera | None) -> Circumstances:
+def _circumstances(site: str, key: GatewayKey, camera: Camera | None, clock: Clock) -> Circumstances:
     """What a manifest says of the camera and of the time."""
-    clock = read_clock()
     device: dict[str, str] = {}
     offset_us = None
     if camera is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simpang.clock import Clock
+from simpang.clock_keeper import ClockKeeper
 from simpang.config.model import Config
 from simpang.disks.medium import FlushChoice
 from simpang.disks.wear import Wear
@@ -51,6 +52,7 @@ class Gateway:
     wear: Wear
     health: Callable[[int], Health]
     clock: Callable[[], Clock]
+    clock_keeper: ClockKeeper
 
     def gap_reason(self, camera: Camera) -> GapReason:
         """Why a camera's footage ends where it does now, for a gap that is still open."""

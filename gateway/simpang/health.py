@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simpang import words
-from simpang.clock import Clock
 from simpang.config.faults import Fault
 from simpang.roster.plan import MOST_CAMERAS
 from simpang.roster.view import Camera, CameraState, FoundDevice
@@ -71,7 +70,6 @@ class Knowledge:
     where_looked: Sequence[str]
     discovery: bool
     disk: Disk | None
-    clock: Clock
     config_file: Path
     config_faults: Sequence[Fault]
     secret_faults: Sequence[Fault]
@@ -87,7 +85,6 @@ def health(known: Knowledge, now_us: int) -> Health:
         *_disk(known.disk),
         *_configuration(known),
         *_no_cameras(known, now_us),
-        *_clock(known.clock),
         *_troubles(known.troubles),
         *_devices(known.devices),
         *known.more,
@@ -143,13 +140,6 @@ def _disk(disk: Disk | None) -> Iterator[HealthItem]:
     advice = words.DISK_LOW.filled(free=f"{disk.free_bytes / 1e9:.1f} GB", path=disk.path)
     evidence = {"free_bytes": disk.free_bytes, "total_bytes": disk.total_bytes, "path": str(disk.path)}
     yield item("disk-low", severity, "disk", advice, evidence=evidence)
-
-
-def _clock(clock: Clock) -> Iterator[HealthItem]:
-    if not clock.trusted:
-        yield item(
-            "clock-untrusted", WARNING, "clock", words.CLOCK_UNTRUSTED, evidence={"source": clock.source}
-        )
 
 
 def _configuration(known: Knowledge) -> Iterator[HealthItem]:

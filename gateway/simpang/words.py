@@ -142,14 +142,6 @@ DISK_LOW = Advice(
     ),
 )
 
-CLOCK_UNTRUSTED = Advice(
-    Words("This gateway's clock is kept by nobody.", "Jam gateway ini tidak disinkronkan."),
-    Words(
-        "Give it a time server (apt install systemd-timesyncd or chrony) and a network to reach it.",
-        "Beri server waktu (apt install systemd-timesyncd atau chrony) dan jaringan untuk mencapainya.",
-    ),
-)
-
 CONFIG_FAULTY = Advice(
     Words(
         "{file} has {count} faults; the last good configuration runs.",

@@ -87,6 +87,15 @@ async def due_moves(index: Index, now: BootClock) -> list[Move]:
 _DATED = "t.anchor_boot_us is not null and (t.anchor_source <> 'boot' or t.recorded_anchor_us is not null)"
 
 
+async def dated_until(index: Index) -> int | None:
+    """When the newest footage ends that a trusted clock has dated; None where there was never any."""
+    rows = await index.db.read(
+        "select max(t.end_us) from run t where t.anchor_source <> 'boot' or t.recorded_anchor_us is not null"
+    )
+    found: int | None = rows[0][0]
+    return found
+
+
 async def move_run(index: Index, key: StreamKey, run: int, anchor_us: int) -> int:
     """Everything of the run is moved so that its decode time 0 stands at anchor_us; returns by how much.
 

@@ -16,7 +16,7 @@ from simpang_buffer.index.database import Database, open_database
 from simpang_buffer.index.deletions import Order, Removed, condemn, ordinals_of
 from simpang_buffer.index.errors import HoldsFull
 from simpang_buffer.index.holds import held_bytes
-from simpang_buffer.index.insertion import insert_late, insert_run, insert_segments
+from simpang_buffer.index.insertion import insert_run, insert_segments
 from simpang_buffer.index.integrity import integrity_faults
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.rows import (
@@ -182,7 +182,7 @@ class Index:
         async with self.db.transaction() as tx:
             width, height = size or (segments[0].width, segments[0].height)
             await insert_run(tx, key, header, width, height, late=True)
-            return await insert_late(tx, key, segments, shift_us)
+            return await insert_segments(tx, segments, late=True, shift_us=shift_us)
 
     async def segments(self, key: StreamKey, start_us: int, end_us: int) -> list[Segment]:
         """Segments that overlap the range, in the order they were recorded (by run and sequence)."""

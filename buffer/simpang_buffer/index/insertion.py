@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from simpang_buffer.index.changes import names, stream_id_of
+from simpang_buffer.index.changes import stream_id_of
 from simpang_buffer.index.database import Transaction
 from simpang_buffer.model import RunHeader, Segment, StreamKey
 
@@ -59,24 +59,10 @@ async def insert_segments(
     return added
 
 
-async def insert_late(tx: Transaction, key: StreamKey, segments: Sequence[Segment], shift_us: int) -> int:
-    """Rows of one run's files as they were read back; returns how many are new. Times are those in the files:
-    where the run was dated anew since, the rows are, too."""
-    moved_us = await tx.value(
-        """select coalesce(anchor_us - recorded_anchor_us, 0) from run
-           where run = ? and stream_id = (select id from stream where camera = ? and stream = ?)""",
-        (segments[0].run, *names(key)),
-    )
-    if moved_us:
-        segments = [
-            replace(one, start_us=one.start_us + moved_us, end_us=one.end_us + moved_us) for one in segments
-        ]
-    return await insert_segments(tx, segments, late=True, shift_us=shift_us)
-
-
 async def _insert_of_run(
     tx: Transaction, stream_id: int, run: int, given: list[Segment], late: bool, shift_us: int
 ) -> int:
+    given = await _as_dated(tx, stream_id, run, given)
     start_us, end_us = min(one.start_us for one in given), max(one.end_us for one in given)
     rows = await tx.rows(
         "select seq, start_us from segment where stream_id = ? and start_us between ? and ? and run = ?",
@@ -128,6 +114,17 @@ async def _insert_of_run(
         [(stream_id, one.folder, one.size_bytes) for one in segments],
     )
     return len(segments)
+
+
+async def _as_dated(tx: Transaction, stream_id: int, run: int, given: list[Segment]) -> list[Segment]:
+    """Times are those in the files: where the run was dated anew since, the rows are, too."""
+    moved_us = await tx.value(
+        "select coalesce(anchor_us - recorded_anchor_us, 0) from run where stream_id = ? and run = ?",
+        (stream_id, run),
+    )
+    if not moved_us:
+        return given
+    return [replace(one, start_us=one.start_us + moved_us, end_us=one.end_us + moved_us) for one in given]
 
 
 async def _next_ordinals(tx: Transaction, segments: Sequence[Segment]) -> list[int]:

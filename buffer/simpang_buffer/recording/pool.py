@@ -168,6 +168,11 @@ class RecorderPool:
         view = self._views.get(key)
         return view is None or view.is_free(run, seq)
 
+    def is_open(self, key: StreamKey, run: int) -> bool:
+        """Whether files of the run may still be written, or wait for their rows."""
+        view = self._views.get(key)
+        return view is not None and view.is_open(run)
+
     def open_files(self) -> list[Tail]:
         """Files of all streams whose rows are not committed."""
         return [tail for view in self._views.values() for tail in view.open_files()]

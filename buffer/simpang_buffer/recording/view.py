@@ -102,9 +102,7 @@ class StreamView:
         written: list[Fragment] = []
         at = (header.run, header.seq)
         path = self._places[folder] / segment_path(self.key, header.run, header.seq)
-        self._files[at] = Tail(
-            header, path, init, header.codec, width, height, written, folder=folder
-        )
+        self._files[at] = Tail(header, path, init, header.codec, width, height, written, folder=folder)
         self._written[at] = written
         self.newest_run = max(self.newest_run, header.run)
         self.status = replace(self.status, codec=header.codec, width=width, height=height)
@@ -158,6 +156,12 @@ class StreamView:
     def is_free(self, run: int, seq: int) -> bool:
         """Whether neither a recorder nor the adopter may be writing the file."""
         return (run, seq) < min(self._files, default=self._next)
+
+    def is_open(self, run: int) -> bool:
+        """Whether files of the run may still be written, or wait for their rows."""
+        if any(at[0] == run for at in self._files):
+            return True
+        return run == self.newest_run and self.status.state == "recording"
 
     def open_files(self) -> list[Tail]:
         """Files whose rows are not committed, oldest first."""

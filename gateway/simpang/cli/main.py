@@ -11,7 +11,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import simpang
-from simpang.cli import buffer, cameras, centrals, clip, config, discover, jobs, link, probe, run, status
+from simpang.cli import (
+    buffer,
+    cameras,
+    centrals,
+    clip,
+    clock,
+    config,
+    discover,
+    jobs,
+    link,
+    probe,
+    run,
+    status,
+)
 from simpang.cli.exits import CliError, Exit
 from simpang.demo import command as demo
 
@@ -24,7 +37,7 @@ _EPILOG = """exit codes: 0 done; 1 failed or found faults; 2 usage or configurat
 4 refused; 5 nothing recorded or not found; 75 try again later"""
 
 # In the order of a first day.
-_VERBS = (run, discover, probe, config, status, cameras, link, clip, buffer, jobs, centrals)
+_VERBS = (run, discover, probe, config, status, clock, cameras, link, clip, buffer, jobs, centrals)
 
 # A time relative to now, which argparse would take for an option.
 _RELATIVE = re.compile(r"-\d+(\.\d+)?[smhd]")

@@ -14,6 +14,7 @@ from simpang.web import schemas
 from simpang.web.context import Range, gateway_of, json_answer, now_us, range_of, reason_of, stream_of
 from simpang.web.problems import Problem
 from simpang.web.readers import READERS
+from simpang.web.run_times import run_times
 from simpang.web.times import format_time
 from simpang_buffer.model import StreamKey
 from simpang_buffer.reading.clips import Clip, Gap, Part, clips
@@ -42,14 +43,22 @@ async def get_coverage(request: web.Request) -> web.Response:
         now_us(),
         reason_of(request),
     )
+    numbers = {span.run for span in found.spans}
+    runs = await run_times(gateway.index, key, numbers, asked.start_us, asked.end_us)
+    untrusted = {run.run for run in runs if not run.trusted}
     answer = schemas.Coverage(
         spans=[
             schemas.Span(
-                start=format_time(span.start_us), end=format_time(span.end_us), run=span.run, bytes=span.bytes
+                start=format_time(span.start_us),
+                end=format_time(span.end_us),
+                run=span.run,
+                bytes=span.bytes,
+                trusted=span.run not in untrusted,
             )
             for span in found.spans
         ],
         gaps=gap_answers(found.gaps),
+        runs=runs,
     )
     return json_answer(answer)
 

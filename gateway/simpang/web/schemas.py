@@ -23,10 +23,22 @@ class Asked(BaseModel):
 
 
 class Clock(Answer):
+    """ages_believed: it may decide that footage is too old. leapt_s: so far, and nobody has confirmed it."""
+
     now: Time
     trusted: bool
     source: str
     offset_s: float | None
+    ages_believed: bool
+    leapt_s: float | None
+
+
+class ClockAsked(Asked):
+    """trust: it is right as it is. now: set it to that. although_earlier: than footage that is there."""
+
+    trust: bool = False
+    now: Time | None = None
+    although_earlier: bool = False
 
 
 class Site(Answer):
@@ -130,10 +142,26 @@ class Discovery(Answer):
 
 
 class Span(Answer):
+    """trusted: dated by a trusted clock, at once or later."""
+
     start: Time
     end: Time
     run: int
     bytes: int
+    trusted: bool
+
+
+class RunTime(Answer):
+    """How a run is dated. anchor: of its first picture. moved_s: how far it was moved when the clock was set
+    right. camera_offset_s: the camera's clock minus ours. drift_ppm: how much faster it runs."""
+
+    run: int
+    anchor: Time
+    anchor_source: str
+    trusted: bool
+    moved_s: float
+    camera_offset_s: float | None
+    drift_ppm: float | None
 
 
 class Gap(Answer):
@@ -145,6 +173,7 @@ class Gap(Answer):
 class Coverage(Answer):
     spans: list[Span]
     gaps: list[Gap]
+    runs: list[RunTime]
 
 
 class JobAsked(Asked):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs, web
 
 from simpang.web import schemas
+from simpang.web.clock import clock_answer
 from simpang.web.context import body_of, gateway_of, json_answer, now_us
 from simpang.web.guards import Listener, cookie_name, listener_of
 from simpang.web.links import page_link
@@ -30,16 +31,13 @@ async def get_site(request: web.Request) -> web.Response:
 
 def site_answer(gateway: Gateway) -> schemas.Site:
     site = gateway.config.site
-    clock = gateway.clock()
     return schemas.Site(
         id=site.id,
         name=site.name or site.id,
         time_zone=site.time_zone,
         version=gateway.version,
         gateway_key=gateway.gateway_key,
-        clock=schemas.Clock(
-            now=format_time(now_us()), trusted=clock.trusted, source=clock.source, offset_s=clock.offset_s
-        ),
+        clock=clock_answer(gateway.clock()),
     )
 
 
