@@ -25,7 +25,7 @@ from simpang_buffer.model import GapReason, Segment
 from simpang_buffer.reading.sources import sources
 
 ALL = (0, START_US * 2)
-RATE_BPS = 10**9
+BYTES_PER_S = 10**9
 
 
 @dataclass
@@ -84,7 +84,7 @@ async def test_all_footage_lies_in_the_other_folder_and_is_what_it_was(at: Site)
     before = await at.rows()
     bytes_before = [at.index.path_of(row).read_bytes() for row in before]
 
-    await at.mover.begin(1, 2, RATE_BPS)
+    await at.mover.begin(1, 2, BYTES_PER_S)
     await at.done()
 
     after = await at.rows()
@@ -102,7 +102,7 @@ async def test_all_footage_lies_in_the_other_folder_and_is_what_it_was(at: Site)
 
 
 async def test_what_is_newest_comes_first_and_progress_is_told(at: Site) -> None:
-    await at.mover.begin(1, 2, RATE_BPS)
+    await at.mover.begin(1, 2, BYTES_PER_S)
     assert await at.mover.run_once()
 
     rows, move = await at.rows(), at.mover.move
@@ -118,7 +118,7 @@ async def test_nothing_new_is_written_to_a_folder_that_moves_until_it_is_release
         return [one.id for one in at.folders.ordered]
 
     seen = [await ordered()]
-    await at.mover.begin(1, 2, RATE_BPS)
+    await at.mover.begin(1, 2, BYTES_PER_S)
     seen.append(await ordered())
     await at.done()
     seen.append(await ordered())
@@ -135,11 +135,11 @@ class Dies(Copier):
         super().__init__()
         self.left = after
 
-    async def copy(self, source: MediaFiles, target: MediaFiles, row: Segment, rate_bps: int) -> None:
+    async def copy(self, source: MediaFiles, target: MediaFiles, row: Segment, bytes_per_s: int) -> None:
         if self.left == 0:
             raise MemoryError("the end")
         self.left -= 1
-        await super().copy(source, target, row, rate_bps)
+        await super().copy(source, target, row, bytes_per_s)
 
 
 @pytest.mark.parametrize("after", [0, 1, 8, 9])
@@ -147,7 +147,7 @@ async def test_a_move_goes_on_after_its_process_has_died_amid_copies(data: Path,
     async with opened(data, Dies(after)) as at:
         await recorded(at.index, Take(seconds=10, segment_s=1, run=1))
         before = await at.rows()
-        await at.mover.begin(1, 2, RATE_BPS)
+        await at.mover.begin(1, 2, BYTES_PER_S)
         with pytest.raises(MemoryError):
             await at.done()
 
@@ -194,7 +194,7 @@ async def test_no_step_may_not_be_the_last(data: Path, number: int) -> None:
     async with opened(data) as at:
         await recorded(at.index, Take(seconds=10, segment_s=1, run=1))
         before = [(row.seq, row.seal) for row in await at.rows()]
-        await at.mover.begin(1, 2, RATE_BPS)
+        await at.mover.begin(1, 2, BYTES_PER_S)
         DiesAt(at.index, number)
         with pytest.raises(MemoryError):
             await at.done()
@@ -209,13 +209,13 @@ async def test_no_step_may_not_be_the_last(data: Path, number: int) -> None:
 
 async def test_garbage_is_emptied_meanwhile_and_takes_no_copy_with_it(at: Site) -> None:
     class Emptied(Copier):
-        async def copy(self, source: MediaFiles, target: MediaFiles, row: Segment, rate_bps: int) -> None:
-            await super().copy(source, target, row, rate_bps)
+        async def copy(self, source: MediaFiles, target: MediaFiles, row: Segment, bytes_per_s: int) -> None:
+            await super().copy(source, target, row, bytes_per_s)
             for files in at.folders.files():
                 await empty_garbage(at.index, files)
 
     at.mover._copier = Emptied()
-    await at.mover.begin(1, 2, RATE_BPS)
+    await at.mover.begin(1, 2, BYTES_PER_S)
     await at.done()
 
     assert {row.folder for row in await at.rows()} == {2}
@@ -224,14 +224,14 @@ async def test_garbage_is_emptied_meanwhile_and_takes_no_copy_with_it(at: Site) 
 
 async def test_what_is_evicted_while_it_is_copied_leaves_no_copy(at: Site) -> None:
     class Evicting(Copier):
-        async def copy(self, source: MediaFiles, target: MediaFiles, row: Segment, rate_bps: int) -> None:
-            await super().copy(source, target, row, rate_bps)
+        async def copy(self, source: MediaFiles, target: MediaFiles, row: Segment, bytes_per_s: int) -> None:
+            await super().copy(source, target, row, bytes_per_s)
             if row.seq == 9:
                 await at.index.condemn([row], GapReason.EVICTED)
                 await empty_garbage(at.index, source)
 
     at.mover._copier = Evicting()
-    await at.mover.begin(1, 2, RATE_BPS)
+    await at.mover.begin(1, 2, BYTES_PER_S)
     await at.done()
 
     assert [row.seq for row in await at.rows()] == list(range(9))
@@ -250,7 +250,7 @@ async def test_a_file_that_is_not_what_its_row_says_stays_where_it_is(at: Site, 
     else:
         path.unlink()
 
-    await at.mover.begin(1, 2, RATE_BPS)
+    await at.mover.begin(1, 2, BYTES_PER_S)
     await at.done()
 
     assert [one.seq for one in await at.rows() if one.folder == 1] == [5]
@@ -269,7 +269,7 @@ async def test_a_reader_that_meets_a_moved_file_finds_it_again(at: Site) -> None
         found = await rows(*given)  # type: ignore[arg-type]  # passed on
         if not moved:
             moved = True
-            await at.mover.begin(1, 2, RATE_BPS)
+            await at.mover.begin(1, 2, BYTES_PER_S)
             await at.done()
         return found
 
@@ -282,7 +282,7 @@ async def test_a_reader_that_meets_a_moved_file_finds_it_again(at: Site) -> None
 
 async def test_a_move_waits_for_a_folder_that_is_missing_and_goes_on_when_it_is_back(at: Site) -> None:
     second = at.index.files(2).root
-    await at.mover.begin(1, 2, RATE_BPS)
+    await at.mover.begin(1, 2, BYTES_PER_S)
     await at.mover.run_once()
     aside = second.rename(second.with_name("pulled"))
     await at.folders.look()

@@ -39,16 +39,16 @@ class Copier:
         """What is being copied is given up."""
         self._stopped.set()
 
-    async def copy(self, source: MediaFiles, target: MediaFiles, row: Segment, rate_bps: int) -> None:
+    async def copy(self, source: MediaFiles, target: MediaFiles, row: Segment, bytes_per_s: int) -> None:
         """Durable when it returns, but for its name. Raises CopyFailed; OSError where the target cannot take
         it. Nothing is left of a copy that failed."""
         try:
-            await asyncio.to_thread(self._copy, source, target, row, rate_bps)
+            await asyncio.to_thread(self._copy, source, target, row, bytes_per_s)
         except BaseException:
             await asyncio.to_thread(target.unlink, row.path)
             raise
 
-    def _copy(self, source: MediaFiles, target: MediaFiles, row: Segment, rate_bps: int) -> None:
+    def _copy(self, source: MediaFiles, target: MediaFiles, row: Segment, bytes_per_s: int) -> None:
         path = target.root / row.path
         try:
             reading = os.open(source.root / row.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -62,7 +62,7 @@ class Copier:
             target.unlink(row.path)
             writing = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
             try:
-                self._pour(reading, writing, size_bytes, rate_bps)
+                self._pour(reading, writing, size_bytes, bytes_per_s)
                 os.fsync(writing)
                 for descriptor in (reading, writing):
                     # What is read back comes from the disk, and recording's own pages stay in memory.
@@ -73,12 +73,12 @@ class Copier:
         finally:
             os.close(reading)
 
-    def _pour(self, reading: int, writing: int, size_bytes: int, rate_bps: int) -> None:
+    def _pour(self, reading: int, writing: int, size_bytes: int, bytes_per_s: int) -> None:
         left = size_bytes
         while left:
             if self._stopped.is_set():
                 raise CopyFailed("the move was stopped")
-            self._rest(rate_bps)
+            self._rest(bytes_per_s)
             try:
                 data = os.pread(reading, min(left, _PIECE_BYTES), size_bytes - left)
             except OSError as error:
@@ -89,13 +89,13 @@ class Copier:
             while data:
                 data = data[os.write(writing, data) :]
 
-    def _rest(self, rate_bps: int) -> None:
+    def _rest(self, bytes_per_s: int) -> None:
         """Until the next piece is due; what was not used of the rate is not made up for."""
         now_s = self._monotonic()
         self._due_s = max(self._due_s, now_s - _LONGEST_REST_S)
         while (wait_s := self._due_s - self._monotonic()) > 0 and not self._stopped.is_set():
             self._stopped.wait(min(wait_s, _LONGEST_REST_S))
-        self._due_s += _PIECE_BYTES / rate_bps
+        self._due_s += _PIECE_BYTES / bytes_per_s
 
     def _verify(self, target: MediaFiles, row: Segment, writing: int) -> None:
         found = None

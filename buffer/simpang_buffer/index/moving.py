@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # meta: the move that is wanted.
 MOVE = "move"
 # A disk reads and writes this much beside 44 streams: a terabyte in 14 hours.
-RATE_BPS = 20 * 10**6
+BYTES_PER_S = 20 * 10**6
 # Copied, and then one transaction: some seconds of work are done again after a crash.
 _BATCH = 8
 _AGAIN_S = 2.0
@@ -46,14 +46,14 @@ class MoveRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """source, target: folder ids. rate_bps: bytes a second. total_bytes: in the source at the beginning.
+    """source, target: folder ids. bytes_per_s: at most. total_bytes: in the source at the beginning.
 
     state: moving, waiting (words say for what) or done: the source is empty, and stays so until released.
     """
 
     source: int
     target: int
-    rate_bps: int
+    bytes_per_s: int
     started_us: int
     total_bytes: int
     state: Literal["moving", "waiting", "done"] = "moving"
@@ -89,7 +89,7 @@ class Mover:
         except (ValueError, TypeError) as error:
             logger.warning("a move that cannot be read is forgotten: %s", error)
 
-    async def begin(self, source: int, target: int, rate_bps: int = RATE_BPS) -> Move:
+    async def begin(self, source: int, target: int, bytes_per_s: int = BYTES_PER_S) -> Move:
         """Raises MoveRefused, StorageError."""
         if self._move is not None and self._move.state != "done":
             raise MoveRefused("another move goes on; stop that one first")
@@ -102,7 +102,7 @@ class Mover:
         if not _takes(places[target]):
             raise MoveRefused(f"{_path(places[target])} takes no footage now: {_words(places[target])}")
         left = await self._left(source)
-        move = Move(source, target, rate_bps, self._now_us(), left, left_bytes=left)
+        move = Move(source, target, bytes_per_s, self._now_us(), left, left_bytes=left)
         await self._keep(move)
         self._take_up(move)
         self._folders.request_look()
@@ -177,7 +177,7 @@ class Mover:
                 if self._move is None:
                     break
                 try:
-                    await self._copier.copy(source, target, row, move.rate_bps)
+                    await self._copier.copy(source, target, row, move.bytes_per_s)
                     moved.append(row)
                 except CopyFailed as error:
                     failed += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from simpang.cli import buffer_check, kept
+from simpang.cli import buffer_check, folders, kept
 from simpang.cli.exits import CliError, Exit
 from simpang.cli.verbs import Verbs, range_options, verb
 
@@ -36,6 +36,7 @@ def add(verbs: Verbs, shared: argparse.ArgumentParser) -> None:
 
     buffer_check.add(inner, shared)
     kept.add(inner, shared)
+    folders.add(inner, shared)
 
 
 def list_(arguments: argparse.Namespace) -> int:
