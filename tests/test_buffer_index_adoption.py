@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from simpang_buffer.index.adoption import adopt
 from simpang_buffer.index.check import check
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.media_files import MediaFiles
+from simpang_buffer.media.boxes import Scan
 from simpang_buffer.media.seal import SEAL_BYTES
 from simpang_buffer.model import GapReason, Segment, StreamKey, segment_path
 
@@ -234,3 +236,24 @@ async def test_a_file_that_cannot_be_read_is_reported_and_tried_again(index: Ind
     assert [problem.path for problem in report.problems] == [path]
     assert recording.files[0].path.exists()
     assert [row.path for row in (await adopt(index.media, index)).adopted] == [path]
+
+
+async def test_a_file_refused_by_the_disk_once_is_adopted_though_later_ones_were(index: Index) -> None:
+    recording = await written(index.media, Take(seconds=6, segment_s=2), close=False)
+    assert len(recording.files) == 3
+
+    class Refusing(MediaFiles):
+        def read_back(self, path: Path) -> Scan:
+            if path == segment_path(KEY, 1, 0):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read_back(path)
+
+    first = await adopt(index.media, index, files=Refusing(index.media))
+    second = await adopt(index.media, index)
+    third = await adopt(index.media, index)
+
+    assert [problem.path for problem in first.problems] == [segment_path(KEY, 1, 0)]
+    assert [one.seq for one in first.adopted] == [1, 2]
+    assert [one.seq for one in second.adopted] == [0]
+    assert (third.adopted, third.problems) == ((), ())
+    assert await check(index.media, index, deep=True) == []

@@ -31,6 +31,10 @@ from simpang_buffer.model import Segment, StreamKey, segment_path
 _AT_ONCE = max(2, min(os.cpu_count() or 1, 8))
 
 
+# Above every run number.
+_NO_RUN = 1 << 62
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A file that could not be adopted now, and why; it is tried again at the next start."""
@@ -125,18 +129,28 @@ async def _adopt_stream(
         return Report()
     await reserve_run_numbers(index, files, [key])
     report = Report()
+    noted = f"doubtful:{files.folder}:{key}"
+    before = doubtful = int(await index.meta(noted) or _NO_RUN)
     for run in runs:
-        for seq in await _unknown(index, files, key, run):
-            report += await adopt_file(index, files, key, run, seq)
+        for seq in await _unknown(index, files, key, run, doubtful=run >= before):
+            done = await adopt_file(index, files, key, run, seq)
+            if done.problems and run < doubtful:
+                # Before a file behind it is adopted, with which this one would look like a known one.
+                doubtful = run
+                await index.set_meta(noted, str(run))
+            report += done
+    if not report.problems and doubtful >= first and doubtful != _NO_RUN:
+        await index.set_meta(noted, str(_NO_RUN))
     # What lies before `since` is somebody else's to settle.
     if not report.problems and runs[-1] > settled and (since is None or since <= settled):
         await index.settle(key, runs[-1])
     return report
 
 
-async def _unknown(index: Index, files: MediaFiles, key: StreamKey, run: int) -> list[int]:
+async def _unknown(index: Index, files: MediaFiles, key: StreamKey, run: int, *, doubtful: bool) -> list[int]:
+    """doubtful: a file before the last row was refused by the disk when it was to be adopted."""
     row = await index.run(key, run)
-    if len(index.places) > 1:
+    if doubtful or len(index.places) > 1:
         # Files of one run lie in several folders, and the last row may be of another than this one.
         there = await asyncio.to_thread(files.segments, key, run)
         rows = {one.seq for one in await index.segments_of_run(key, run)} if there else set()
