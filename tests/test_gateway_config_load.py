@@ -64,6 +64,7 @@ name = "Utara"
 address = "10.0.4.21"
 record = ["main", "sub"]
 audio = false
+metadata = true
 events = true
 transport = "tcp"
 

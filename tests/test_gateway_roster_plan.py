@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from simpang.config.load import parse
 from simpang.config.model import Config
 from simpang.config.values import ID_PATTERN
-from simpang.roster.known import Known
+from simpang.roster.known import Known, KnownSource
+from simpang.roster.onboard import specs
 from simpang.roster.plan import MOST_CAMERAS, Plan, display_address, plan
 from simpang.roster.sign_ins import next_try_us
+from simpang_buffer.rtsp.tls import Trust
 from simpang_onvif.device import Device
 from simpang_onvif.errors import Reason
 
@@ -292,3 +294,25 @@ def test_devices_tried_in_vain_let_others_go_first() -> None:
     assert resting.device_ids == second.device_ids
     # Each keeps the id under which its refusals are counted.
     assert first.reserved == second.reserved == third.reserved
+
+
+def test_metadata_is_kept_with_the_main_stream_unless_a_person_says_no() -> None:
+    written = """
+[[camera]]
+id = "told"
+address = "10.0.0.1"
+[[camera]]
+id = "mute"
+address = "10.0.0.2"
+metadata = false
+"""
+    cameras = plan(config(written), [], [device("10.0.0.9")], reserved={}).cameras
+    sources = tuple(KnownSource(name, "rtsp://10.0.0.1/", "10.0.0.1", 554) for name in ("main", "sub"))
+
+    kept = {
+        id_: [spec.source.metadata for spec in specs(wanted, sources, None, None, Trust())]
+        for id_, wanted in cameras.items()
+    }
+
+    (found,) = kept.keys() - {"told", "mute"}
+    assert kept == {"told": [True, False], "mute": [False, False], found: [True, False]}

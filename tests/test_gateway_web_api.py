@@ -122,7 +122,7 @@ async def test_answers_are_those_of_the_contract(tmp_path: Path) -> None:
     assert set(one["device"]) == {"make", "model", "firmware", "serial", "epr", "mac"}
     assert set(one["streams"][0]) == {
         "name", "codec", "width", "height", "fps", "bps", "recording_since", "last_fragment",
-        "bytes", "oldest", "lag_s", "repairs",
+        "bytes", "oldest", "lag_s", "repairs", "audio", "metadata", "key_frames_s",
     }  # fmt: skip
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", one["streams"][0]["last_fragment"])
     assert (about["id"], about["time_zone"], about["clock"]["trusted"]) == ("digulis", "Asia/Pontianak", True)

@@ -383,12 +383,12 @@ async def test_capabilities_serve_where_services_are_not_supported() -> None:
 
 
 async def test_camera_without_recordable_profile_says_what_it_has() -> None:
-    only_jpeg = profiles2(profile2("p", "JPEG", 640, 480))
-    async with serving(NastyCamera(sign_in="none", bodies={"GetProfiles": only_jpeg})) as nasty:
+    only_mpeg4 = profiles2(profile2("p", "MPEG4", 640, 480))
+    async with serving(NastyCamera(sign_in="none", bodies={"GetProfiles": only_mpeg4})) as nasty:
         error = await reason_of(nasty)
 
     assert error.reason is Reason.UNSUPPORTED
-    assert "JPEG" in error.detail
+    assert "MPEG4" in error.detail
 
 
 async def test_no_secret_in_any_log_or_error(caplog: pytest.LogCaptureFixture) -> None:

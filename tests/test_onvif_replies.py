@@ -271,6 +271,11 @@ def made(
         ([made("a", 0, 0), made("b", 0, 0)], "a", None),
         # Another channel of the same NVR is another camera.
         ([made("a", 640, 480, source="1"), made("b", 4000, 3000, source="2")], "a", None),
+        (
+            [made("j", 320, 240, "JPEG"), made("k", 1280, 720, "JPEG"), made("m", 1280, 960, "MPEG4")],
+            "k",
+            "j",
+        ),
         ([made("j", 640, 480, "JPEG", source="1"), made("b", 640, 480, source="2")], "b", None),
     ],
 )
@@ -281,7 +286,7 @@ def test_choice_of_main_and_sub(profiles: list[Profile], main: str, sub: str | N
     assert (chosen_sub.token if chosen_sub else None) == sub
 
 
-@pytest.mark.parametrize("profiles", [[], [made("a", 640, 480, "JPEG")]])
+@pytest.mark.parametrize("profiles", [[], [made("a", 640, 480, "MPEG4")]])
 def test_nothing_recordable_is_a_reason(profiles: list[Profile]) -> None:
     with pytest.raises(OnvifError) as caught:
         choose(profiles)

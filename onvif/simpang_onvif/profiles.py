@@ -14,8 +14,8 @@ _MAX_PROFILES = 256
 # ONVIF's ReferenceToken has at most 64; Media2 of some NVRs gives longer ones.
 _MAX_TOKEN_CHARS = 256
 
-# What the recorder stores.
-RECORDABLE = ("H264", "H265")
+# What the recorder stores, in the order of preference: MJPEG takes ten times the space.
+RECORDABLE = (("H264", "H265"), ("JPEG",))
 # A sub stream is for previews and slow links: the usual "CIF to D1" middle.
 _SUB_PIXELS = 640 * 360
 
@@ -37,14 +37,16 @@ def choose(profiles: Sequence[Profile]) -> tuple[Profile, Profile | None]:
 
     Of the first video source that has anything recordable: main is the one with the most pixels (then the
     most frames a second, then the camera's own order); sub is, of those with fewer pixels than main, the one
-    nearest to 640 x 360, if any. Raises OnvifError(unsupported) where no profile is H.264 or H.265.
+    nearest to 640 x 360, if any. MJPEG is for cameras that have nothing else. Raises OnvifError(unsupported)
+    where no profile is H.264, H.265 or MJPEG.
     """
-    recordable = [profile for profile in profiles if profile.encoding in RECORDABLE]
+    kinds = ([profile for profile in profiles if profile.encoding in kind] for kind in RECORDABLE)
+    recordable = next((kind for kind in kinds if kind), [])
     if not recordable:
         found = ", ".join(sorted({profile.encoding or "unknown" for profile in profiles})) or "none"
         raise OnvifError(
             Reason.UNSUPPORTED,
-            f"no profile with H.264 or H.265 (found: {found})",
+            f"no profile with H.264, H.265 or MJPEG (found: {found})",
             "set a profile to H.264 or H.265 in the camera's own page",
         )
     ours = [profile for profile in recordable if profile.source == recordable[0].source]
