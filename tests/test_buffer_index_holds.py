@@ -161,6 +161,8 @@ async def test_holds_and_pins_together_are_bounded_and_legal_ones_are_not(index:
     assert await all_held_bytes(index.db) == sum(sizes)
     with pytest.raises(HoldsFull):
         await index.pin("other", KEY, START_US, START_US + 8 * SECOND_US, max_bytes=most)
+    # What the legal one holds takes nothing from the rest.
+    await hold(index.db, replace(ASKED, end_us=START_US + 6 * SECOND_US), START_US + DAY_US, most)
 
 
 async def test_time_to_come_counts_by_the_rate_of_the_last_day(index: Index) -> None:
