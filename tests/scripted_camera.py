@@ -97,7 +97,7 @@ class Habits:
     """What one camera does. replies: by method, one after the other, the last for all further requests.
 
     media: sent once it plays; numbers are pauses in seconds. needs: a header that every request must have.
-    connect: the whole conversation instead, from the first moment.
+    connect: the whole conversation instead, from the first moment. hangs_up: once all media is sent.
     """
 
     replies: Mapping[str, Sequence[Reply]] = field(default_factory=dict)
@@ -108,6 +108,7 @@ class Habits:
     sign_in: SignIn | None = None
     needs: str | None = None
     connect: Iterable[bytes | float | Datagram] | None = None
+    hangs_up: bool = False
 
 
 @dataclass
@@ -263,6 +264,8 @@ class ScriptedCamera:
                 await asyncio.sleep(0)
             else:
                 await asyncio.sleep(item)
+        if self.habits.hangs_up:
+            talk.writer.close()
 
     def _send_datagram(self, talk: Talk, item: Datagram) -> None:
         to = (self.host, talk.client_ports[0] + item.rtcp)

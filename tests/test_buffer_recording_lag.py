@@ -35,6 +35,21 @@ def test_a_connection_that_hangs_lags_and_then_catches_up() -> None:
     assert found[-1] < 0.01
 
 
+def test_the_worst_since_it_was_last_asked_is_told_and_grows_while_nothing_comes() -> None:
+    lag = Lag(90_000)
+    for number in range(50):
+        lag.take(number * TICKS, number * 0.04)
+    assert lag.worst_s(2.0) < 0.001
+    hung_s = lag.worst_s(1.96 + 3)
+    for number in range(50, 130):
+        lag.take(number * TICKS, 5.2)
+    burst_s = [lag.worst_s(5.3), lag.worst_s(5.3)]
+
+    assert hung_s == pytest.approx(3.0, abs=0.01)
+    assert burst_s[0] == pytest.approx(3.2, abs=0.01)
+    assert burst_s[1] < 0.1
+
+
 def test_lag_that_grows_is_shown_as_it_grows() -> None:
     # Four fifths of the pace: a second of lag for every four.
     assert lags([n * 0.05 for n in range(400)])[-1] == pytest.approx(4.0, rel=0.05)

@@ -8,6 +8,8 @@ _FORGIVEN_PPM = 300
 _WRAP = 1 << 32
 # A stamp farther off is another clock (10.4, 10.6): what follows it is compared with it.
 _LEAP_S = 60.0
+# A camera may send a picture a second.
+_SILENT_S = 1.5
 
 
 class Lag:
@@ -21,6 +23,14 @@ class Lag:
         self._least_s = 0.0
         self._arrival_s = 0.0
         self.lag_s = 0.0
+        self._worst_s = 0.0
+
+    def worst_s(self, now_s: float) -> float:
+        """The most since the last call; while nothing comes it grows."""
+        silent_s = 0.0 if self._stamp is None else now_s - self._arrival_s
+        worst_s = max(self._worst_s, self.lag_s + silent_s if silent_s > _SILENT_S else self.lag_s)
+        self._worst_s = self.lag_s
+        return worst_s
 
     def take(self, rtp_time: int, arrival_s: float) -> None:
         """A picture in the order of its decoding. arrival_s: on a monotonic clock."""
@@ -38,6 +48,7 @@ class Lag:
         self._least_s = min(self._least_s + forgiven_s, delay_s)
         self._arrival_s = arrival_s
         self.lag_s = delay_s - self._least_s
+        self._worst_s = max(self._worst_s, self.lag_s)
 
     def _begin(self, arrival_s: float) -> None:
         self._least_s = arrival_s - self._stream_s

@@ -332,7 +332,8 @@ class Recorder:
         self._tell_contents()
         if self._recording and self._around.monotonic() - self._told_time_at > _TELL_TIME_S:
             self._tell_time()
-        lag_s = self._lag.lag_s if self._lag is not None and self._recording else 0.0
+        lag = self._lag if self._recording else None
+        lag_s = 0.0 if lag is None else lag.worst_s(self._around.monotonic())
         repairs = self._repairs.news()
         # Tenths of a second are the beat's own.
         if repairs is None and abs(lag_s - self._told_lag_s) < 0.5:
