@@ -83,6 +83,10 @@ def targets(scratch: Path) -> Iterator[Target]:
         yield Target(f"{encoding.lower()}-parameter-sets", seeds, _store(encoding))
         yield Target(f"{encoding.lower()}-packets", [packed(_video(encoding))], _recording(encoding, scratch))
     yield Target("sound-packets", [packed(_sound())], _recording("H264", scratch))
+    yield Target(
+        "jpeg-packets", [packed(_jpeg())], _recording("JPEG", scratch), (), (b"\xff\xd8", b"\xff\xc0")
+    )
+    yield Target("metadata-packets", [packed(_metadata())], _recording("H264", scratch))
     closed = build_file("h264", video("h264", frames=15, width=96, height=64))
     torn = build_file("h264", video("h264", frames=15, width=96, height=64), closed=False)
     words = (b"moof", b"mdat", b"moov", b"uuid", b"traf", b"trun", b"tfdt", b"stsd", b"spTB", b"\xff" * 8)
@@ -118,7 +122,7 @@ def _request(data: bytes) -> object:
 
 def _sdp(data: bytes) -> object:
     sdp = parse_sdp(data)
-    return [(track.kind, track.encoding) for track in choose_tracks(sdp, audio=True)]
+    return [(track.kind, track.encoding) for track in choose_tracks(sdp, audio=True, metadata=True)]
 
 
 def _framed() -> list[bytes]:
@@ -159,6 +163,30 @@ def _sound() -> list[bytes]:
     return [packet for pair in zip(_video("H264"), heard, strict=False) for packet in pair]
 
 
+def _jpeg() -> list[bytes]:
+    """Pictures of three fragments, with their tables, by quality, and with ONVIF's extension for their size."""
+    made: list[bytes] = []
+    extension = b"\xff\xd8\0\5\xff\xc0\0\x11\x08\0\x60\0\x80\3\1\x22\0\2\x11\1\3\x11\1\xff"
+    for number, (quality, more) in enumerate(((255, b""), (60, b""), (0x80, b""), (60, extension))):
+        tables = b"\0\0\0\x80" + bytes(range(1, 129)) if quality > 127 else b""
+        for part in range(3):
+            head = bytes((0, 0, 0, 50 * part, 65 if number == 1 else 1, quality, 0 if more else 12, 8))
+            payload = (
+                head + (b"\0\4\xff\xff" if number == 1 else b"") + (tables if part == 0 else b"") + bytes(50)
+            )
+            packet = rtp_packet(payload, seq=len(made), time=3600 * number, marker=part == 2)
+            made.append(bytes((packet[0] | 0x10,)) + packet[1:12] + more + packet[12:] if more else packet)
+    return made
+
+
+def _metadata() -> list[bytes]:
+    told = [
+        rtp_packet(b"<tt:MetadataStream/>", seq=n, time=1024 * n, marker=n % 2 == 1, payload_type=107, ssrc=9)
+        for n in range(8)
+    ]
+    return [packet for pair in zip(_video("H264"), told, strict=False) for packet in pair]
+
+
 def _parsed(parse: Callable[[bytes], Any]) -> Callable[[bytes], object]:
     return lambda data: parse(data).reorder
 
@@ -172,7 +200,7 @@ def _store(encoding: Encoding) -> Callable[[bytes], object]:
     return run
 
 
-def _recording(encoding: Encoding, scratch: Path) -> Callable[[bytes], object]:
+def _recording(encoding: str, scratch: Path) -> Callable[[bytes], object]:
     """RTP packets to steps for the disk: everything between a socket and a file."""
     fmtp = {
         "mode": "AAC-hbr",
@@ -184,6 +212,7 @@ def _recording(encoding: Encoding, scratch: Path) -> Callable[[bytes], object]:
     tracks = [
         SetUpTrack(0, Track("video", 96, encoding, 90_000), None),
         SetUpTrack(1, Track("audio", 97, "MPEG4-GENERIC", 16_000, fmtp=fmtp), None),
+        SetUpTrack(2, Track("application", 107, "VND.ONVIF.METADATA", 90_000), None),
     ]
     start = RunStart("site", StreamKey("gate", "main"), 1, None, None)
 
@@ -195,8 +224,8 @@ def _recording(encoding: Encoding, scratch: Path) -> Callable[[bytes], object]:
         pictures = 0
         for packet in packets(data):
             now_us += 20_000
-            sound = len(packet) > 1 and packet[1] & 0x7F == 97
-            for arrival in intake.take([(int(sound), memoryview(packet))]):  # type: ignore[list-item]  # as RtpPacket
+            track = {97: 1, 107: 2}.get(packet[1] & 0x7F, 0) if len(packet) > 1 else 0
+            for arrival in intake.take([(track, memoryview(packet))]):  # type: ignore[list-item]  # as RtpPacket
                 recording.take(arrival, now_us)
                 pictures += 1
             steps += [type(step).__name__ for step in recording.take_steps()]
