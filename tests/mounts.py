@@ -38,8 +38,11 @@ async def memory_disk(point: Path, options: str) -> AsyncIterator[None]:
         await run("umount", "--lazy", point)
 
 
-def fill(path: Path, leave_bytes: int) -> None:
-    """Somebody's file takes all but so much of what is free."""
+def fill(path: Path) -> None:
+    """Somebody's file takes all that is free, to the last block, whatever else is written meanwhile."""
     free = os.statvfs(path.parent)
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - leave_bytes)
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize * 9 // 10)
+        file.seek(0, os.SEEK_END)
+        while file.write(bytes(65_536)):
+            continue

@@ -195,7 +195,7 @@ async def test_a_disk_that_fills_up_alone_costs_a_key_frame(tmp_path: Path, kind
     ):
         await eventually(lambda: at.all_in(2))
         if kind == "space":
-            await asyncio.to_thread(fill, at.second / "filler", 0)
+            await asyncio.to_thread(fill, at.second / "filler")
         else:
             for number in range(40):
                 with contextlib.suppress(OSError):

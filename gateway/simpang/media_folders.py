@@ -83,7 +83,7 @@ class MediaFolders:
             self.folders.files,
             own=own,
             is_free=pool.is_free,
-            away=lambda: self._index.absent,
+            away=lambda: self.folders.away,
         )
 
     async def prepare(self) -> None:

@@ -35,6 +35,10 @@ class FolderRows:
         self._by_age: list[int] = []
         self._look_again_s = 0.0
 
+    @property
+    def ids(self) -> frozenset[int]:
+        return frozenset({FIRST_FOLDER, *(one.id for one in self.known.values())})
+
     def used(self, folder: int) -> int:
         """Bytes of its rows."""
         return self._used.get(folder, 0)

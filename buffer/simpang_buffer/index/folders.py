@@ -86,17 +86,27 @@ class Folders:
     def by_id(self, folder: int) -> Folder | None:
         return next((one for one in self.folders if one.id == folder), None)
 
+    @property
+    def sound(self) -> list[Folder]:
+        """Those that are there and may be worked on: one that fails is left in peace if there is another."""
+        there = [one for one in self.folders if one.readable]
+        return [one for one in there if one.state is not FolderState.FAILING] or there
+
+    @property
+    def away(self) -> frozenset[int]:
+        """Ids of those in which files may be left that nobody looks at now."""
+        return self._rows.ids - {one.id for one in self.sound}
+
     def files(self) -> list[MediaFiles]:
-        """Of the folders that are there."""
-        return [MediaFiles(one.path, one.id) for one in self.folders if one.readable]
+        """Of the folders that may be worked on."""
+        return [MediaFiles(one.path, one.id) for one in self.sound]
 
     def spaces(self) -> dict[int, Space]:
-        """Of the folders that are there, by id, as it is this moment. Blocks."""
+        """Of the folders that may be worked on, by id, as it is this moment. Blocks."""
         found = {}
-        for one in self.folders:
-            if one.readable:
-                with contextlib.suppress(OSError):
-                    found[one.id] = disk_space(one.path)
+        for one in self.sound:
+            with contextlib.suppress(OSError):
+                found[one.id] = disk_space(one.path)
         return found
 
     def limits_of(self, folder: int, total_bytes: int) -> Limits:
@@ -253,6 +263,7 @@ class Folders:
             dated.append(replace(folder, since_us=old.since_us if old is not None and same else now_us))
             if not same:
                 _tell(old, folder)
+        was_sound = {one.id for one in self.sound}
         self.folders = tuple(dated)
         # One that is there comes last, should an old path bear the same id.
         by_state = sorted((one for one in dated if one.id), key=lambda one: one.readable)
@@ -261,17 +272,16 @@ class Folders:
         for gone in self._index.places.keys() - places.keys():
             del self._index.places[gone]
         there = {one.id for one in dated if one.readable}
-        known = {FIRST_FOLDER, *(one.id for one in self._rows.known.values())}
-        self._index.absent = frozenset(known - there)
+        self._index.absent = self._rows.ids - there
         ordered = choose(dated, now_us, self._chosen, self._rows.oldest(there))
         if ordered and (self._chosen is None or self._chosen.id != ordered[0].id):
             self._chosen = Chosen(ordered[0].id, now_us)
         changed = [_essence(one) for one in ordered] != [_essence(one) for one in self._ordered]
         self._ordered = tuple(ordered)
-        was_there = {one.id for one in before.values() if one.readable}
-        for folder_id in there - was_there if before else ():
+        sound = {one.id for one in self.sound}
+        for folder_id in sound - was_sound if before else ():
             self.came(folder_id)
-        if changed or there != was_there:
+        if changed or sound != was_sound:
             self.changed()
 
 

@@ -124,20 +124,20 @@ class RecorderPool:
         """
         wanted = {spec.key: spec for spec in specs}
         for key in self._wanted.keys() - wanted.keys():
-            self._worker_of(key).forget(key)
+            self._worker_of(key).orders.forget(key)
             self._ended[key] = _unwanted_because(self._views[key].status)
         for key, spec in wanted.items():
             if key not in self._views:
                 self._views[key] = StreamView(key, self._index.places)
             previous_end = self._ended.pop(key, self._previous_end)
-            self._worker_of(key).want(spec, previous_end)
+            self._worker_of(key).orders.want(spec, previous_end)
         self._wanted = wanted
 
     def use(self, places: Sequence[Place]) -> None:
         """New files begin in these folders, the best first; where there is none, nothing is recorded. Before
         the first call they begin in `media`."""
         for worker in self._workers:
-            worker.use(places)
+            worker.orders.use(places)
 
     def tell_clock(self, word: ClockWord) -> None:
         """Before the first call no time is trusted. To be called again at every change, and now and then."""
@@ -151,7 +151,7 @@ class RecorderPool:
         """
         await certificates.unpin(self._index, camera)
         for worker in self._workers:
-            worker.distrust(camera)
+            worker.orders.distrust(camera)
 
     def status(self, key: StreamKey) -> StreamStatus:
         """Of a stream that nobody wants recorded: disabled."""
@@ -186,13 +186,13 @@ class RecorderPool:
         first = not view.watched
         feed = view.add_feed()
         if first:
-            self._worker_of(key).watch(key, True)
+            self._worker_of(key).orders.watch(key, True)
         try:
             yield feed
         finally:
             view.drop_feed(feed)
             if not view.watched:
-                self._worker_of(key).watch(key, False)
+                self._worker_of(key).orders.watch(key, False)
 
     def processes(self) -> list[tuple[int, float, int]]:
         """(pid, CPU seconds, resident bytes) of the running recorders, as they last said."""
@@ -205,9 +205,12 @@ class RecorderPool:
     def _worker_of(self, key: StreamKey) -> Worker:
         """A camera's streams share a process, and so what a refused sign-in has cost."""
         for worker in self._workers:
-            if worker.holds(key):
+            if worker.orders.holds(key):
                 return worker
-        return min(self._workers, key=lambda worker: (not worker.holds_camera(key.camera), worker.streams))
+        return min(
+            self._workers,
+            key=lambda worker: (not worker.orders.holds_camera(key.camera), worker.orders.streams),
+        )
 
     async def _keep_running(self, worker: Worker) -> None:
         failures = 0
