@@ -69,6 +69,8 @@ bench: setup-long
 	@$(BIN)/python tests/bench/recording.py $(ARGS)
 	@$(BIN)/python tests/bench/page.py
 	@$(BIN)/python tests/bench/index.py
+	@$(BIN)/python tests/bench/rebuild.py
+	@$(BIN)/python tests/bench/start.py
 
 # Rewrites the locks from pyproject.toml; needs `uv` on the PATH.
 lock:

@@ -1,5 +1,5 @@
 """How soon everything is recorded again after SIGKILL: an index of 44 streams and 30 days, and a torn tail of
-20 MB of each stream.
+20 MB of each stream. And what a backup of that index costs.
 
     python tests/bench/start.py [--streams 44] [--days 30] [--tail-mb 20] [--data DIR]
 
@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from index import DAY_US, START_US, build, keys
 
 from recordings import Take, record
-from simpang_buffer.index.index import open_index
+from simpang_buffer.index.backup import back_up, backup_path
+from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.keeper import IndexKeeper
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.opening import open_whole_index
@@ -98,11 +99,36 @@ async def start(data: Path, streams: int, began_s: float) -> None:
             task.cancel()
         await asyncio.wait(tasks)
         taken_in = [await index.newest(key) for key in wanted]
+        copied = await backup(index)
     print(f"index open                       {opened_s:6.2f} s")
     print(f"every stream may be recorded     {prepared_s:6.2f} s")
     print(f"every stream is being recorded   {told_s:6.2f} s   (aim {AIM_S:g})")
     print(f"every tail is taken in           {adopted_s:6.2f} s")
+    print(copied)
     assert all(row is not None and row.seq == 0 and row.frames > 1 for row in taken_in)
+
+
+async def backup(index: Index) -> str:
+    """What the index's daily backup costs those who want to write meanwhile."""
+    slowest_ms = {}
+    began_s = 0.0
+    for name, work in (("alone", asyncio.sleep(5)), ("beside", asyncio.to_thread(back_up_index, index))):
+        began_s = time.monotonic()
+        running, taken = asyncio.ensure_future(work), [0.0]
+        while not running.done():
+            begun = time.monotonic()
+            await index.set_meta("bench", str(begun))
+            taken.append(time.monotonic() - begun)
+            await asyncio.sleep(0.05)
+        slowest_ms[name] = max(taken) * 1e3
+    took_s = time.monotonic() - began_s
+    waits = f"a write waits {slowest_ms['beside']:.0f} ms at most, {slowest_ms['alone']:.0f} without it"
+    return f"the index is backed up           {took_s:6.2f} s: {waits}"
+
+
+def back_up_index(index: Index) -> None:
+    done = back_up(index.db.path, backup_path(index.db.path))
+    assert done.skipped is None, done.skipped
 
 
 async def prepare(data: Path, arguments: argparse.Namespace) -> None:
