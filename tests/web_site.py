@@ -21,7 +21,7 @@ from recorded_runs import perform, pictures, video_format
 from simpang.clock import Clock
 from simpang.clock_keeper import ClockKeeper
 from simpang.config.model import Config
-from simpang.disks.medium import FlushChoice
+from simpang.disks.flush import FlushChoice
 from simpang.disks.wear import Wear
 from simpang.gateway import Gateway
 from simpang.health import Health, HealthItem

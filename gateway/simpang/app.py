@@ -17,7 +17,7 @@ from simpang.config.boot import Boot, keep_last_good
 from simpang.config.faults import Fault
 from simpang.config.secrets import Secrets, secret_faults, secret_folders
 from simpang.config.values import Listen
-from simpang.disks.medium import Disks, flush_choice
+from simpang.disks.flush import flush_of
 from simpang.gateway import Gateway
 from simpang.jobs.gateway_key import GatewayKey, load_gateway_key
 from simpang.lock import hold_lock
@@ -78,8 +78,7 @@ async def _run(boot: Boot, around: Surroundings, stop: asyncio.Event) -> None:
         ended = await previous_end(index, boot_id.strip())
         secrets, faults = await asyncio.to_thread(_secrets, boot, around)
         key = await asyncio.to_thread(_gateway_key, data / "secrets")
-        media = await asyncio.to_thread(Disks().under, data / "media")
-        flush = flush_choice(boot.config.buffer.flush_s, media)
+        flush = await asyncio.to_thread(flush_of, boot.config, data / "media")
         logger.info("footage is made durable every %g s (%s)", flush.flush_s, flush.why)
         folders = MediaFolders(boot.config, index, data / "media", now_us=now_us)
         opened = Opened(index, folders, due, state, lock, secrets, faults, key, ended, flush, boot_id.strip())

@@ -17,7 +17,7 @@ from simpang.config.boot import Boot
 from simpang.config.faults import Fault
 from simpang.config.secrets import Secrets
 from simpang.confinement_health import confinement_items
-from simpang.disks.medium import FlushChoice
+from simpang.disks.flush import FlushChoice
 from simpang.disks.wear import Wear
 from simpang.disks.wear_health import wear_items
 from simpang.folders_health import folder_items
@@ -187,7 +187,12 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
         supervisor=supervisor,
         hold_bytes=hold_bytes,
     )
-    wear = Wear(index, lambda: [data / "media"], boot_id=opened.boot_id, now_us=now_us)
+    wear = Wear(
+        index,
+        lambda: [one.path for one in folders.folders if one.readable],
+        boot_id=opened.boot_id,
+        now_us=now_us,
+    )
     started_us = now_us()
 
     def judge(at_us: int) -> Health:

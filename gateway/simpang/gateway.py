@@ -9,7 +9,7 @@ from pathlib import Path
 from simpang.clock import Clock
 from simpang.clock_keeper import ClockKeeper
 from simpang.config.model import Config
-from simpang.disks.medium import FlushChoice
+from simpang.disks.flush import FlushChoice
 from simpang.disks.wear import Wear
 from simpang.health import Health
 from simpang.jobs.jobs import Jobs

@@ -107,7 +107,7 @@ def show(arguments: argparse.Namespace) -> int:
     from simpang.config.faults import ConfigFaults, name
     from simpang.config.lines import key_lines
     from simpang.config.load import parse, read
-    from simpang.disks.medium import Disks, flush_choice
+    from simpang.disks.flush import flush_of
 
     file = arguments.config or default_file()
     try:
@@ -121,11 +121,12 @@ def show(arguments: argparse.Namespace) -> int:
         print_json(_plain(config.model_dump()))
         return Exit.DONE
     lines = key_lines(text)
-    values, derived = config.model_dump(), {}
+    values = config.model_dump()
+    derived: dict[Location, str] = {}
     if config.buffer.flush_s is None:
-        chosen = flush_choice(None, Disks().under(config.buffer.path / "media"))
+        chosen = flush_of(config, config.buffer.path / "media")
         values["buffer"]["flush_s"] = chosen.flush_s
-        derived["buffer", "flush_s"] = chosen.why
+        derived[("buffer", "flush_s")] = chosen.why
     for location, value in _settings(values, ()):
         setting = f"{name(location)} = {_toml(value)}"
         if arguments.origin:

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _SMARTCTL_S = 20.0
+# A service's own path may lack the system's programs.
+_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 _MOST_BYTES = 1 << 20
 # JEDEC 84-B51, EXT_CSD registers 267 to 269: tenths of its life that a device has used, 11 for more than all.
 _EMMC_TENTHS = 10
@@ -66,9 +68,9 @@ def life_of_smart(report: object) -> Life:
     return Life(left, failing=failing, source="smart")
 
 
-async def ask_smart(name: str, *, timeout_s: float = _SMARTCTL_S) -> Life:
+async def ask_smart(name: str, *, program: str | None = None, timeout_s: float = _SMARTCTL_S) -> Life:
     """Runs smartctl on /dev/NAME, if it is installed; a disk that sleeps is left asleep."""
-    program = shutil.which("smartctl", path="/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin")
+    program = program or shutil.which("smartctl", path=_PROGRAMS)
     if program is None:
         return Life()
     process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""What kind of disk a folder lies on, as /sys tells, and how often it is flushed for that.
+"""What kind of disk a folder lies on, as /sys tells.
 
 Through partitions, device mapper and md (their parts) and loop devices (the file's own disk). Everything that
 is read is the kernel's or a disk's word: whatever is odd there makes the kind unknown, never an error. It
@@ -11,7 +11,7 @@ import contextlib
 import enum
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,6 @@ from pathlib import Path
 _DEEPEST = 8
 _MOST_DISKS = 16
 _MOST_BYTES = 4096
-_FLUSH_S = 2.0
-# A commit rewrites pages of 4 kB, and such a medium whole blocks of megabytes for each of them.
-_FLASH_FLUSH_S = 5.0
 
 
 class Kind(enum.StrEnum):
@@ -34,41 +31,12 @@ class Kind(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
-_WORDS = {
-    Kind.SSD: "an SSD",
-    Kind.DISK: "a disk",
-    Kind.SD: "an SD card or stick",
-    Kind.EMMC: "an eMMC",
-    Kind.UNKNOWN: "of unknown kind",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Medium:
     """A whole disk. name: as in /sys/block."""
 
     name: str
     kind: Kind
-
-
-@dataclass(frozen=True, slots=True)
-class FlushChoice:
-    """flush_s: how much video a power cut costs. why: "set", or by which disk."""
-
-    flush_s: float
-    why: str
-
-
-def flush_choice(configured_s: float | None, media: Sequence[Medium]) -> FlushChoice:
-    """What is configured; else what the most delicate of the disks wants. Pure."""
-    if configured_s is not None:
-        return FlushChoice(configured_s, "set")
-    delicate = next((one for one in media if one.kind in (Kind.SD, Kind.EMMC)), None)
-    if delicate is not None:
-        return FlushChoice(_FLASH_FLUSH_S, f"default: {delicate.name} is {_WORDS[delicate.kind]}")
-    if not media:
-        return FlushChoice(_FLUSH_S, "default: the disk is not known")
-    return FlushChoice(_FLUSH_S, f"default: {media[0].name} is {_WORDS[media[0].kind]}")
 
 
 class Disks:

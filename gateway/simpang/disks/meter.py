@@ -46,7 +46,7 @@ class Meter:
         seconds = sum(seconds for _, _, seconds in self.days)
         if seconds < _LEAST_S:
             return None
-        return int(sum(size for _, size, _ in self.days) / seconds * _DAY_S)
+        return round(sum(size for _, size, _ in self.days) * _DAY_S / seconds)
 
 
 def written_bytes_of(stat: str) -> int | None:
