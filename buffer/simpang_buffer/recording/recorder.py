@@ -14,15 +14,14 @@ from simpang_buffer.model import AnchorSource, GapReason, StreamKey
 from simpang_buffer.recording.arrivals import Arrivals
 from simpang_buffer.recording.broadcast import Broadcast
 from simpang_buffer.recording.clock_word import HeardClock
+from simpang_buffer.recording.condition import Condition
 from simpang_buffer.recording.contents import Contents, KeyFrameWatch, contents_fields
 from simpang_buffer.recording.disks import Disks
 from simpang_buffer.recording.intake import Intake
-from simpang_buffer.recording.lag import Lag
 from simpang_buffer.recording.outbox import Outbox
 from simpang_buffer.recording.pins import Pins
 from simpang_buffer.recording.places import Places
 from simpang_buffer.recording.protocol import Message
-from simpang_buffer.recording.repairs import Repairs
 from simpang_buffer.recording.reports import Reporter
 from simpang_buffer.recording.restarts import Restarts
 from simpang_buffer.recording.retry import HEALTHY_S, delay_s, gap_reason
@@ -90,11 +89,9 @@ class Recorder:
         self._ended = previous_end
         self._ended_at = surroundings.monotonic()
         self._recording = False
-        self._repairs = Repairs()
+        self._condition = Condition()
         self._restarts = Restarts()
         self._told_time_at = 0.0
-        self._lag: Lag | None = None
-        self._told_lag_s = 0.0
         self._intake: Intake | None = None
         self._told_contents = Contents()
         self._key_frames = KeyFrameWatch()
@@ -144,7 +141,6 @@ class Recorder:
                 session = await stack.enter_async_context(
                     open_session(source, buffer=around.buffer, pin_of=self._pin_of, sign_in=sign_in)
                 )
-            self._repairs.follow(session.counts)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._maintain(session), name=f"keepalive:{self.key}")
@@ -164,7 +160,7 @@ class Recorder:
         """Raises what ends the session, or cancels it; the run is closed properly first."""
         around = self._around
         self._intake = intake = Intake(session.tracks, session.offered)
-        self._lag = Lag(intake.video_clock_rate)
+        self._condition.session(session.counts, intake.video_clock_rate)
         self._begin_run(intake)
         self._last_picture_at = self._opened_at = around.monotonic()
         self._told_useless = self._pictured = False
@@ -232,8 +228,7 @@ class Recorder:
             for arrival in intake.take(items):
                 if isinstance(arrival, Picture):
                     self._last_picture_at, self._pictured = now_s, True
-                    if self._lag is not None:
-                        self._lag.take(arrival.rtp_time, now_s)
+                    self._condition.picture(arrival.rtp_time, now_s)
                     if self._begins_anew(arrival, now_s):
                         self._finish_run(GapReason.CLOCK_STEP)
                         self._begin_run(intake)
@@ -332,15 +327,9 @@ class Recorder:
         self._tell_contents()
         if self._recording and self._around.monotonic() - self._told_time_at > _TELL_TIME_S:
             self._tell_time()
-        lag = self._lag if self._recording else None
-        lag_s = 0.0 if lag is None else lag.worst_s(self._around.monotonic())
-        repairs = self._repairs.news()
-        # Tenths of a second are the beat's own.
-        if repairs is None and abs(lag_s - self._told_lag_s) < 0.5:
-            return
-        self._told_lag_s = lag_s
-        fields = {"repairs": repairs or self._repairs.totals(), "lag_s": round(lag_s, 1)}
-        self._around.outbox.tell(Message("condition", self.key, fields))
+        fields = self._condition.news(self._around.monotonic(), recording=self._recording)
+        if fields is not None:
+            self._around.outbox.tell(Message("condition", self.key, fields))
 
     def _tell_time(self) -> None:
         """What has been measured of the camera's clock in this run."""
