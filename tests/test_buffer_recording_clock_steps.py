@@ -1,0 +1,166 @@
+"""The gateway's clock is set while it records: 1970 at boot and NTP later, hours back, to and fro (10.7).
+
+Whatever it does: every picture is recorded once, nothing overlaps within a run, gaps are called by their
+name, nothing is evicted, and once the clock is right all footage stands where it was taken.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from clock_site import ARCHIVE, ARCHIVE_DAYS, DAY_US, TRUE_BOOT_US, Clocks, ClockSite, clock_site
+from recorder_bench import KEY
+from simpang_buffer.index.clock_moves import is_dated
+from simpang_buffer.model import GapReason
+from simpang_buffer.reading.clips import clips
+from simpang_buffer.reading.coverage import coverage
+from simpang_buffer.reading.tail import no_tail
+
+HOUR_US = 3_600_000_000
+YEAR_US = 365 * DAY_US
+
+Act: TypeAlias = Callable[[ClockSite], Awaitable[None]]
+
+
+def to(
+    true: bool = False, *, by_us: int = 0, synchronised: bool | None = None, at_us: int | None = None
+) -> Act:
+    """The clock is set: to the truth, by so much, or to a time."""
+
+    async def act(site: ClockSite) -> None:
+        clocks = site.clocks
+        clocks.wall_us = clocks.true_us if true else clocks.wall_us + by_us if at_us is None else at_us
+        if synchronised is not None:
+            clocks.synchronised = synchronised
+
+    return act
+
+
+async def confirmed(site: ClockSite) -> None:
+    await site.keeper.trust()
+
+
+async def asleep(site: ClockSite) -> None:
+    """Suspended for an hour: the monotonic clock stands still."""
+    site.clocks.go_on(HOUR_US)
+    site.clocks.asleep_us += HOUR_US
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """acts: after so many seconds of recording each. runs: how many there are in the end. trusted: whether
+    all of them are dated. off_us: how far from the truth all that is dated stands. split: a run lies where
+    the clock was wrong while it was trusted, so the time line has a hole or an overlap."""
+
+    clocks: Callable[[], Clocks]
+    acts: list[tuple[float, Act]] = field(default_factory=list)
+    runs: int = 1
+    trusted: bool = True
+    off_us: int = 0
+    split: bool = False
+
+
+def unset() -> Clocks:
+    return Clocks(wall_us=30_000_000, synchronised=False)
+
+
+def unkept(off_us: int = 0) -> Clocks:
+    return Clocks(wall_us=TRUE_BOOT_US + 30_000_000 + off_us, synchronised=False)
+
+
+SCENARIOS = {
+    "nothing happens": Scenario(Clocks),
+    "1970 at boot, NTP later": Scenario(unset, [(25, to(True, synchronised=True))], runs=2),
+    "1970 at boot, NTP never": Scenario(unset, trusted=False, off_us=-TRUE_BOOT_US),
+    "hours ahead at boot, NTP sets it back": Scenario(
+        lambda: unkept(3 * HOUR_US), [(25, to(True, synchronised=True))], runs=2
+    ),
+    "NTP finds it right": Scenario(unkept, [(25, to(True, synchronised=True))], runs=2),
+    "set twice before NTP": Scenario(
+        unset,
+        [(12, to(by_us=40 * YEAR_US)), (12, to(by_us=-HOUR_US)), (12, to(True, synchronised=True))],
+        runs=4,
+    ),
+    "hours back while trusted": Scenario(Clocks, [(25, to(by_us=-3 * HOUR_US))], runs=2, split=True),
+    "hours ahead while trusted": Scenario(Clocks, [(25, to(by_us=3 * HOUR_US))], runs=2, split=True),
+    "a second back and forth": Scenario(
+        Clocks,
+        [(15, to(by_us=1_000_000)), (15, to(by_us=-1_000_000)), (15, to(by_us=1_000_000)),
+         (15, to(by_us=-1_000_000))],
+        runs=5,
+        split=True,
+    ),
+    "a leap second": Scenario(Clocks, [(25, to(by_us=-1_000_000))], runs=2, split=True),
+    "slewed by 500 ppm": Scenario(lambda: Clocks(slew_ppm=500), [(60, to())]),
+    "suspended": Scenario(Clocks, [(25, asleep)], runs=2),
+    "2099 while synchronised, and back": Scenario(
+        Clocks, [(20, to(by_us=73 * YEAR_US)), (40, to(True))], runs=3
+    ),
+    "an installer confirms it": Scenario(unkept, [(20, confirmed)], runs=2),
+    "confirmed, then set by something": Scenario(
+        unkept, [(20, confirmed), (20, to(by_us=-300_000_000)), (20, to(True, synchronised=True))], runs=4
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_a_clock_that_is_set_costs_no_picture_and_no_footage(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = SCENARIOS[name]
+    clocks = scenario.clocks()
+    async with clock_site(tmp_path, clocks, monkeypatch) as (site, end):
+        for seconds, act in scenario.acts:
+            await site.play(seconds)
+            await act(site)
+        await site.play(25)
+        await end()
+        # Longer than the clock's keeper waits before it looks for what is to be dated anew.
+        for _ in range(6):
+            clocks.go_on(61_000_000)
+            await site.look()
+
+        await check(site, scenario)
+
+
+async def check(site: ClockSite, scenario: Scenario) -> None:
+    rows = await site.rows()
+    found = [await site.index.run(KEY, run) for run in sorted({row.run for row in rows})]
+    runs = [run for run in found if run is not None]
+
+    assert site.samples() == site.sent
+    assert sum(row.frames for row in rows) == len(site.sent)
+    assert len(runs) == scenario.runs
+    for before, after in itertools.pairwise(rows):
+        assert before.run != after.run or before.end_us <= after.start_us + 1
+    assert [run.previous_end for run in runs[1:]] == [GapReason.CLOCK_STEP] * (len(runs) - 1)
+    assert {is_dated(run.anchor_source, run.recorded_anchor_us) for run in runs} == {scenario.trusted}
+
+    assert site.evicted == 0
+    archived = (await site.index.stream_totals())[ARCHIVE]
+    assert archived.segments == ARCHIVE_DAYS
+
+    start_us, end_us = min(row.start_us for row in rows), max(row.end_us for row in rows)
+    seen = await coverage(site.index, no_tail, KEY, start_us, end_us, rows[-1].end_us, GapReason.DISABLED)
+    assert all(gap.end_us > gap.start_us and gap.reason is GapReason.CLOCK_STEP for gap in seen.gaps)
+    clip = await clips(site.index, no_tail, KEY, start_us, end_us)
+    assert sum(piece.fragment.frames for part in clip.parts for piece in part.pieces()) == len(site.sent)
+
+    # Each fragment, as it is read back, beside the moment when its first picture was taken.
+    number, off_us = 0, []
+    for part in clip.parts:
+        for piece in part.pieces():
+            off_us.append(piece.fragment.start_us - site.taken_us[number] - scenario.off_us)
+            number += piece.fragment.frames
+    if scenario.split:
+        assert all(abs(off) < 150_000 for off in off_us[:10])
+    else:
+        # Recorders read on a beat of 90 ms, and 500 ppm of a minute are 30 ms.
+        assert all(abs(off) < 150_000 for off in off_us), off_us
+        assert seen.gaps == () or any(act is asleep for _, act in scenario.acts)
