@@ -63,12 +63,15 @@ _QUOTA_EXCEEDED = Advice(
 )
 _NOTHING_LEFT = Advice(
     Words(
-        "{over} have to be made free, and all that is left is held.",
-        "{over} harus dikosongkan, dan semua yang tersisa sedang ditahan.",
+        "{over} have to be made free, and no footage is left that may go: it is held, or others fill the disk.",
+        "{over} harus dikosongkan, dan tidak ada rekaman yang boleh dihapus: semuanya ditahan, atau disk "
+        "dipenuhi yang lain.",
     ),
     Words(
-        "Release holds (`simpang buffer holds`), or free space: recording stops when the disk is full.",
-        "Lepas penahanan (`simpang buffer holds`), atau kosongkan ruang: perekaman berhenti bila disk penuh.",
+        "Release holds (`simpang buffer holds`), or move other files off the disk: recording stops when it is "
+        "full.",
+        "Lepas penahanan (`simpang buffer holds`), atau pindahkan berkas lain: perekaman berhenti bila disk "
+        "penuh.",
     ),
 )
 _EVENTS = Advice(
