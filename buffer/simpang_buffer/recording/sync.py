@@ -35,7 +35,7 @@ MAX_QUEUED_BYTES = 32 << 20
 GATHER_S = 0.2
 # From one flush to the next, by flush_s: a flush takes time, and ext4 commits its journal by itself every
 # 5 s, which with a flush_s of 5 doubles what is written of it if we come just behind (measured).
-_PERIOD = 0.9
+_PERIOD = 0.95
 
 
 @dataclass(frozen=True, slots=True)
