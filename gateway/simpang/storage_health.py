@@ -63,13 +63,14 @@ _QUOTA_EXCEEDED = Advice(
 )
 _NOTHING_LEFT = Advice(
     Words(
-        "{over} have to be made free, and no footage is left that may go: it is held, or others fill the disk.",
+        "{over} have to be made free, and no footage is left that may go: it is held, or others fill "
+        "the disk.",
         "{over} harus dikosongkan, dan tidak ada rekaman yang boleh dihapus: semuanya ditahan, atau disk "
         "dipenuhi yang lain.",
     ),
     Words(
-        "Release holds (`simpang buffer holds`), or move other files off the disk: recording stops when it is "
-        "full.",
+        "Release holds (`simpang buffer holds`), or move other files off the disk: recording stops when it "
+        "is full.",
         "Lepas penahanan (`simpang buffer holds`), atau pindahkan berkas lain: perekaman berhenti bila disk "
         "penuh.",
     ),
