@@ -70,10 +70,16 @@ class _Head:
     video: Samples
 
 
-def exact(layout: Layout, scales: Mapping[int, int], start_us: int, end_us: int) -> Cut:
+def exact(
+    layout: Layout,
+    scales: Mapping[int, int],
+    start_us: int,
+    end_us: int,
+    hidden: frozenset[int] = frozenset(),
+) -> Cut:
     """From the picture shown at start_us to the last that begins before end_us.
 
-    scales: ticks a second of each track. Blocks. Raises Vanished and Altered.
+    scales: ticks a second of each track. hidden: tracks that are left out. Blocks. Raises Vanished, Altered.
     """
     heads = list(_heads_until(layout, start_us))
     first, last = heads[0], heads[-1]
@@ -97,7 +103,7 @@ def exact(layout: Layout, scales: Mapping[int, int], start_us: int, end_us: int)
     rewritten = {}
     for head, in_moov in places:
         until = stop if final and head.place == final.place else None
-        rewritten[head.place] = _rewritten(head, scales, zeros, until, hide_video=in_moov)
+        rewritten[head.place] = _rewritten(head, scales, zeros, until, hidden, hide_video=in_moov)
     listed = []
     for head in heads if edited else ():
         until = stop if final and head.place == final.place else None
@@ -169,7 +175,13 @@ def _end(layout: Layout, end_us: int, delay: int) -> tuple[int | None, int, _Hea
 
 
 def _rewritten(
-    head: _Head, scales: Mapping[int, int], zeros: Zeros, stop: int | None, *, hide_video: bool
+    head: _Head,
+    scales: Mapping[int, int],
+    zeros: Zeros,
+    stop: int | None,
+    hidden: frozenset[int],
+    *,
+    hide_video: bool,
 ) -> bytes:
     """The fragment's moof with what is shown of it. stop: as of `_end`, where the fragment is the last."""
     moof = bytearray(head.moof)
@@ -182,7 +194,7 @@ def _rewritten(
                 trim(moof, track, _none)
             elif until is not None:
                 trim(moof, track, _Until(until))
-        rebase(moof, len(moof), zeros, frozenset())
+        rebase(moof, len(moof), zeros, hidden)
         hide_if_empty(moof)
     except BadBox as error:
         raise altered(head.source.path, error) from error

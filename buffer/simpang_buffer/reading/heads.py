@@ -16,8 +16,10 @@ from simpang_buffer.model import Fragment
 from simpang_buffer.reading.errors import Altered, Vanished
 from simpang_buffer.reading.moof import moof_size
 
-# A second of pictures and sound is described in 500 to 1,500 bytes; the rest of the block is sent as it is.
-HEAD_BYTES = 4096
+# A second of pictures and sound is described in 500 to 1,500 bytes. What of the block is behind that is sent
+# as it is; the block ends with a page of the file, since the kernel sends whole pages more cheaply.
+_LEAST_BYTES = 2048
+_PAGE_BYTES = 4096
 
 
 @contextlib.contextmanager
@@ -35,17 +37,22 @@ def opened(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def read_head(fd: int, path: Path, fragment: Fragment, at_least: int = HEAD_BYTES) -> tuple[bytearray, int]:
-    """The fragment's first bytes, its whole moof among them, and the moof's size. Raises Altered."""
+def read_head(fd: int, path: Path, fragment: Fragment, *, whole: bool = False) -> tuple[bytearray, int]:
+    """The fragment's first bytes, its whole moof among them, and the moof's size. whole: all its bytes.
+
+    Raises Altered.
+    """
+    offset, size_bytes = fragment.offset, fragment.size_bytes
+    wanted = -(-(offset + _LEAST_BYTES) // _PAGE_BYTES) * _PAGE_BYTES - offset
     try:
-        block = bytearray(os.pread(fd, min(at_least, fragment.size_bytes), fragment.offset))
+        block = bytearray(os.pread(fd, size_bytes if whole else min(wanted, size_bytes), offset))
         size = moof_size(block)
-        if size > MAX_MOOF_BYTES or size > fragment.size_bytes:
+        if size > MAX_MOOF_BYTES or size > size_bytes:
             raise BadBox(f"moof of {size} bytes")
         if size > len(block):
-            block += os.pread(fd, size - len(block), fragment.offset + len(block))
-        if size > len(block):
-            raise BadBox("the file ends within a moof")
+            block += os.pread(fd, size - len(block), offset + len(block))
+        if size > len(block) or (whole and len(block) < size_bytes):
+            raise BadBox("the file ends within a fragment")
     except BadBox as error:
         raise altered(path, error) from error
     except OSError as error:

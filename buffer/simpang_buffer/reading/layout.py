@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 
 from simpang_buffer.media.seal import SEAL_BYTES
-from simpang_buffer.model import FragmentFlags
+from simpang_buffer.model import Fragment, FragmentFlags
 from simpang_buffer.reading.clips import Part, Slice
 from simpang_buffer.reading.seek_boxes import MAX_DURATION, MAX_REFERENCES, MAX_SIZE, Reference
 from simpang_buffer.reading.sound_share import SoundShare
@@ -53,6 +53,13 @@ class Layout:
         slices = self.part.slices
         return slices[number + 1].start_us if number + 1 < len(slices) else None
 
+    def sound_before(self, number: int, fragments: tuple[Fragment, ...], at: int) -> int:
+        """Bytes of sound in a slice, whose fragments these are, before the fragment `at`."""
+        if not self.sound:
+            return 0
+        next_us = fragments[at].start_us if at < len(fragments) else self.next_start_us(number)
+        return self.sound.share(fragments[0].start_us, next_us, at)
+
     def stretches(self) -> Iterator[tuple[Reference, int]]:
         """The part in order, cut at each fragment where those are known; with each the number of its chunk.
         A file's first stretch begins with the file."""
@@ -77,10 +84,8 @@ class Layout:
         # A fragment and its seal; behind the last one also the file's table.
         ends = [base + fragment.offset + fragment.size_bytes + SEAL_BYTES for fragment in fragments]
         if self.sound:
-            begin_us = fragments[0].start_us
-            nexts = [fragment.start_us for fragment in fragments[1:]] + [self.next_start_us(number)]
-            for at, next_us in enumerate(nexts):
-                ends[at] += self.sound.share(begin_us, next_us, at + 1)
+            for at in range(len(ends)):
+                ends[at] += self.sound_before(number, fragments, at + 1)
         ends[-1] = self.starts[number + 1]
         return ends
 

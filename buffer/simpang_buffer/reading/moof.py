@@ -23,6 +23,9 @@ _HEAD_BYTES = 8
 _FIRST_TRAF = 8 + 16
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
+# A traf as ours begin: its header; tfhd with the track's id; tfdt with its version and the time.
+_TIMED_TRAF = struct.Struct(">I4s12xI4x4sIQ")
+_VERSION_1 = 1 << 24
 # trun (14496-12 section 8.8.8): box header, version and flags, sample_count, data_offset, then the samples.
 _TRUN = struct.Struct(">I4sIIi")
 _OFFSETS_PRESENT = 0x800
@@ -59,17 +62,21 @@ def rebase(moof: bytearray, size: int, zeros: Zeros, hidden: frozenset[int]) -> 
     Raises BadBox where it is not one of ours.
     """
     found = set()
-    for at, end in _trafs(moof, size):
-        # tfhd is 16 bytes in files of ours: header, version and flags, track id.
-        track = _u32(moof, at + 20, end)
-        found.add(track)
-        if track in hidden:
-            moof[at + 4 : at + 8] = b"free"
-            continue
-        if moof[at + 28 : at + 32] != b"tfdt" or moof[at + 32] != 1 or at + 44 > end:
-            raise BadBox("moof is not one of ours")
-        (time,) = _U64.unpack_from(moof, at + 36)
-        _U64.pack_into(moof, at + 36, max(time - zeros.get(track, 0), 0))
+    at = _FIRST_TRAF
+    # Not by _trafs: this is done for every fragment that is sent.
+    while at + _TIMED_TRAF.size <= size:
+        traf_bytes, kind, track, time_kind, version, time = _TIMED_TRAF.unpack_from(moof, at)
+        if traf_bytes < _HEAD_BYTES or at + traf_bytes > size:
+            raise BadBox("a track leaves its moof")
+        if kind == b"traf":
+            found.add(track)
+            if track in hidden:
+                moof[at + 4 : at + 8] = b"free"
+            elif time_kind != b"tfdt" or version != _VERSION_1:
+                raise BadBox("moof is not one of ours")
+            else:
+                _U64.pack_into(moof, at + 36, max(time - zeros.get(track, 0), 0))
+        at += traf_bytes
     return found
 
 

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from simpang_buffer.media.fmp4 import VIDEO_TRACK
+from simpang_buffer.media.fmp4 import AUDIO_TRACK, VIDEO_TRACK
 from simpang_buffer.media.seal import BadBox
 
 _CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"mvex"})
@@ -42,6 +42,16 @@ def timescales(init: bytes) -> dict[int, int]:
         header = _find(track, b"mdia", b"mdhd")
         found[_id_of(track)] = int.from_bytes(header.payload[12:16], "big")
     return found
+
+
+def sound_channels(init: bytes) -> int:
+    """Of the audio track, as its sample entry says; 0 without one."""
+    for track in _tracks(_parsed(init)):
+        if _id_of(track) == AUDIO_TRACK:
+            entry = _find(track, b"mdia", b"minf", b"stbl", b"stsd").payload[8:]
+            # 14496-12 section 12.2.3: box header, 8 bytes of every sample entry, 8 reserved.
+            return int.from_bytes(entry[24:26], "big")
+    return 0
 
 
 def tracks_only(init: bytes, kept: frozenset[int]) -> bytes:

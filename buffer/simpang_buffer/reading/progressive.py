@@ -15,22 +15,20 @@ import errno
 import logging
 import os
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from simpang_buffer.media.fmp4 import AUDIO_TRACK, VIDEO_TRACK
-from simpang_buffer.media.seal import BadBox
-from simpang_buffer.model import VIDEO_TIMESCALE, Fragment
+from simpang_buffer.media.fmp4 import VIDEO_TRACK
+from simpang_buffer.media.seal import SEAL_BYTES, BadBox
+from simpang_buffer.model import Fragment
+from simpang_buffer.reading.browser_sound import Encode
 from simpang_buffer.reading.clips import Part, Slice
-from simpang_buffer.reading.exact import Cut, Place, exact
-from simpang_buffer.reading.heads import HEAD_BYTES, altered, opened, read_head, unreadable, vanished
-from simpang_buffer.reading.layout import Layout, joined
-from simpang_buffer.reading.moof import rebase, samples_of
-from simpang_buffer.reading.movie_header import timescales, with_edit
-from simpang_buffer.reading.seek_boxes import rescaled, sidx
+from simpang_buffer.reading.exact import Place
+from simpang_buffer.reading.heads import altered, opened, read_head, unreadable, vanished
+from simpang_buffer.reading.moof import rebase
+from simpang_buffer.reading.outline import Outline, outline
 from simpang_buffer.reading.sources import detailed
 
 _log = logging.getLogger(__name__)
@@ -39,7 +37,8 @@ _log = logging.getLogger(__name__)
 BLOCK_BYTES = 1 << 18
 # A fragment of a small stream is read and written at once: two calls more would cost more than its copy.
 _SMALL_BYTES = 1 << 16
-_NOTHING: frozenset[int] = frozenset()
+# What stands in the place of a seal.
+_SEAL_GAP = SEAL_BYTES.to_bytes(4, "big") + b"free" + bytes(SEAL_BYTES - 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,49 +78,39 @@ class ProgressiveMp4:
     ftyp and moov, with which it starts. mime: with codecs as of RFC 6381.
     """
 
-    def __init__(self, layout: Layout, cut: Cut, head: bytes, init_bytes: int) -> None:
-        self.start_us, self.end_us = cut.start_us, cut.end_us
-        self.init_bytes = init_bytes
-        self.total_bytes = len(head) + layout.size_bytes
-        self._layout = layout
-        self._part = layout.part
-        self._cut = cut
-        self._head = head
+    def __init__(self, planned: Outline) -> None:
+        self.start_us, self.end_us = planned.cut.start_us, planned.cut.end_us
+        self.init_bytes = planned.init_bytes
+        self.total_bytes = len(planned.head) + planned.layout.size_bytes
+        self._layout = planned.layout
+        self._part = planned.layout.part
+        self._cut = planned.cut
+        self._head = planned.head
+        self._sound = planned.sound
+        self._hidden = planned.hidden
         # The fragments of the file that is being read, whose slice was not read before.
-        self._opened: tuple[int, Slice] | None = None
+        self._opened: tuple[int, Slice | None] | None = None
 
     @classmethod
-    def read(cls, part: Part, *, between: tuple[int, int] | None = None, indexed: bool = True) -> Self:
-        """Lays the part out. between: shown from the picture at the first moment to the last before the
-        second, and exactly that; else all of it. indexed: with `sidx`; without it, what is there stays as it
-        is while the part grows.
-
-        Blocks, for a second where a part has 40,000 files. Raises Vanished and Altered.
-        """
-        part = _with_first(part)
-        init = part.format.init
-        layout = Layout(part)
-        try:
-            scales = timescales(init)
-        except BadBox as error:
-            raise altered(part.slices[0].source.path, error) from error
-        cut = exact(layout, scales, *between) if between else _whole(part, scales)
-        head = init
-        if cut.edit_from is not None:
-            # The tables' size does not depend on the offsets in them, so the header is made twice.
-            index = _segment_index(layout, cut, scales) if indexed else b""
-            length = len(with_edit(init, cut.edit_from, cut.duration, cut.first_samples(0))) + len(index)
-            init = with_edit(init, cut.edit_from, cut.duration, cut.first_samples(length))
-            head = init + index
-        elif indexed:
-            head = init + _segment_index(layout, cut, scales)
-        return cls(layout, cut, head, len(init))
+    def read(
+        cls,
+        part: Part,
+        *,
+        between: tuple[int, int] | None = None,
+        indexed: bool = True,
+        encode: Encode | None = None,
+        whole: bool = True,
+    ) -> Self:
+        """As `outline` has it: blocks, and raises Vanished and Altered."""
+        return cls(outline(part, between=between, indexed=indexed, encode=encode, whole=whole))
 
     @property
     def mime(self) -> str:
         format_ = self._part.format
         codecs = [format_.codec]
-        if format_.audio_entry is not None:
+        if self._sound:
+            codecs.append("mp4a.40.2")
+        elif format_.audio_entry is not None:
             # What cameras send is AAC-LC, object type 2 (RFC 6381 section 3.3).
             codecs.append("mp4a.40.2" if format_.audio_entry == "mp4a" else format_.audio_entry)
         return f'video/mp4; codecs="{", ".join(codecs)}"'
@@ -180,45 +169,81 @@ class ProgressiveMp4:
 
     def _slice(self, number: int, start: int, end: int) -> Iterator[bytes | FileRange]:
         """Bytes [start, end) behind the header, all of one file."""
-        base, stop = self._layout.starts[number], self._layout.starts[number + 1]
-        try:
-            one = self._detailed(number)
-        except FileNotFoundError as error:
-            raise vanished(self._part.slices[number].source.path) from error
-        except (BadBox, OSError) as error:
-            path = self._part.slices[number].source.path
-            _log.warning("%s cannot be read (%s): a clip goes on without it; see `buffer check`", path, error)
-            yield from _free(stop - base, start - base, end - base)
+        layout = self._layout
+        begin, stop = layout.starts[number], layout.starts[number + 1]
+        one = self._detailed(number)
+        if one is None:
+            yield from _free(stop - begin, start - begin, end - begin)
             return
-        fragments = one.fragments()
-        path = one.source.path
-        base -= self._layout.first_byte(one)
+        fragments, path = one.fragments(), one.source.path
+        base = begin - layout.first_byte(one)
+
+        def place_of(at: int) -> int:
+            return base + fragments[at].offset + layout.sound_before(number, fragments, at)
+
+        first = bisect_right(range(len(fragments)), start, key=place_of) - 1
         with opened(path) as fd:
-            first = bisect_right(fragments, start - base, key=lambda fragment: fragment.offset) - 1
             if first < 0:
-                lead = base + fragments[0].offset - self._layout.starts[number]
-                yield from _clipped(lead, self._layout.starts[number], start, end)
+                yield from _clipped(place_of(0) - begin, begin, start, end)
                 first = 0
+            begins = place_of(first)
             for at in range(first, len(fragments)):
-                fragment = fragments[at]
-                begins = base + fragment.offset
                 if begins >= end:
                     return
+                fragment = fragments[at]
                 behind = begins + fragment.size_bytes
                 if start < behind:
-                    place = (number, one.first + at)
                     inside = max(start - begins, 0), min(end - begins, fragment.size_bytes)
-                    yield from self._fragment(fd, path, fragment, place, *inside)
-                following = base + fragments[at + 1].offset if at + 1 < len(fragments) else stop
-                if start < following and end > behind:
-                    yield from _clipped(following - behind, behind, start, end)
+                    yield from self._fragment(fd, path, fragment, (number, one.first + at), *inside)
+                begins = place_of(at + 1) if at + 1 < len(fragments) else stop
+                gap = begins - behind
+                if start < begins and end > behind:
+                    if gap == SEAL_BYTES and start <= behind and begins <= end:
+                        yield _SEAL_GAP
+                    elif self._sound is None:
+                        yield from _clipped(gap, behind, start, end)
+                    else:
+                        yield from self._heard(number, one, at, behind, gap, start, end)
 
-    def _detailed(self, number: int) -> Slice:
+    def _heard(
+        self, number: int, one: Slice, at: int, behind: int, gap: int, start: int, end: int
+    ) -> Iterator[bytes]:
+        """What of the sound behind a fragment, and of the free box before it, lies in [start, end)."""
+        assert self._sound is not None
+        fragments = one.fragments()
+        following = fragments[at + 1].start_us if at + 1 < len(fragments) else None
+        if following is None:
+            following = self._layout.next_start_us(number)
+        sound = self._sound.behind(number, one, at, following)
+        free = gap - len(sound)
+        if start < behind + free:
+            yield from _clipped(free, behind, start, end)
+        begins = behind + free
+        if end > begins:
+            yield sound[max(start - begins, 0) : end - begins]
+
+    def _detailed(self, number: int) -> Slice | None:
+        """A slice with its fragments; None where they cannot be read, which is said once."""
         one = self._part.slices[number]
         if one.source.fragments is not None:
             return one
         if self._opened is None or self._opened[0] != number:
-            self._opened = (number, replace(one, source=detailed(one.source)))
+            found: Slice | None = None
+            try:
+                source = detailed(one.source)
+                found = replace(one, source=source) if source.fragments else None
+                why: object = "it holds nothing"
+            except FileNotFoundError as error:
+                raise vanished(one.source.path) from error
+            except (BadBox, OSError) as error:
+                why = error
+            if found is None:
+                _log.warning(
+                    "%s cannot be read (%s): a clip goes on without it; `simpang buffer check` tells more",
+                    one.source.path,
+                    why,
+                )
+            self._opened = (number, found)
         return self._opened[1]
 
     def _fragment(
@@ -226,13 +251,13 @@ class ProgressiveMp4:
     ) -> Iterator[bytes | FileRange]:
         """Bytes [start, end) of a fragment, its times counted from zero."""
         small = fragment.size_bytes <= _SMALL_BYTES
-        block, size = read_head(fd, path, fragment, fragment.size_bytes if small else HEAD_BYTES)
+        block, size = read_head(fd, path, fragment, whole=small)
         whole = self._cut.heads.get(place)
         if whole is not None:
             block[:size] = whole
         else:
             try:
-                if VIDEO_TRACK not in rebase(block, size, self._cut.zeros, _NOTHING):
+                if VIDEO_TRACK not in rebase(block, size, self._cut.zeros, self._hidden):
                     raise BadBox("fragment without video")
             except BadBox as error:
                 raise altered(path, error) from error
@@ -240,70 +265,7 @@ class ProgressiveMp4:
             yield bytes(block) if (start, end) == (0, len(block)) else bytes(block[start:end])
             start = min(end, len(block))
         if start < end:
-            if small:
-                raise altered(path, "it is shorter")
             yield FileRange(path, fd, fragment.offset + start, end - start)
-
-
-def _with_first(part: Part) -> Part:
-    """The part with the fragments of its first file."""
-    first = part.slices[0]
-    try:
-        source = detailed(first.source)
-        if not source.fragments:
-            raise BadBox("no fragment in it")
-    except FileNotFoundError as error:
-        raise vanished(first.source.path) from error
-    except OSError as error:
-        raise unreadable(first.source.path, error) from error
-    except BadBox as error:
-        raise altered(first.source.path, error) from error
-    return replace(part, slices=(replace(first, source=source), *part.slices[1:]))
-
-
-def _whole(part: Part, scales: Mapping[int, int]) -> Cut:
-    """All of the part. Zero is the video's first decode time; but where the first fragment's sound begins
-    earlier, the sound's, so that no time is negative and both move by the same.
-    """
-    one = part.slices[0]
-    fragment = one.fragments()[0]
-    with opened(one.source.path) as fd:
-        block, size = read_head(fd, one.source.path, fragment)
-    moof = block[:size]
-    rate = scales.get(AUDIO_TRACK, VIDEO_TIMESCALE)
-    try:
-        sound = samples_of(moof, AUDIO_TRACK)
-    except BadBox as error:
-        raise altered(one.source.path, error) from error
-    zero = fragment.decode_time
-    if sound is not None and sound.decode_time * VIDEO_TIMESCALE < zero * rate:
-        zero = sound.decode_time * VIDEO_TIMESCALE // rate
-        zeros = {track: zero * scale // VIDEO_TIMESCALE for track, scale in scales.items()}
-        zeros[AUDIO_TRACK] = sound.decode_time
-    else:
-        zeros = {track: zero * scale // VIDEO_TIMESCALE for track, scale in scales.items()}
-    duration = (part.end_us - part.start_us) * 9 // 100
-    return Cut(part.start_us, part.end_us, duration, zeros, None, 0, {}, ())
-
-
-def _segment_index(layout: Layout, cut: Cut, scales: Mapping[int, int]) -> bytes:
-    """A `sidx` for each track, since ffmpeg seeks in a track that has none only as far as it has read."""
-    stretches = (reference for reference, _ in layout.stretches())
-    led = list(islice(stretches, cut.led))
-    references = joined(stretches)
-    if not references:
-        return b""
-    led_bytes = sum(one.size_bytes for one in led)
-    video = sum(one.duration for one in led)
-    rate = scales.get(AUDIO_TRACK)
-    sound = b""
-    if rate:
-        # The edit list moves the pictures; sound has none and starts with the first one shown.
-        start = max(video - (cut.edit_from or 0), 0) * rate // VIDEO_TIMESCALE
-        shared = rescaled(references, VIDEO_TIMESCALE, rate)
-        sound = sidx(AUDIO_TRACK, rate, shared, first_offset=led_bytes, start=start)
-    first_offset = led_bytes + len(sound)
-    return sidx(VIDEO_TRACK, VIDEO_TIMESCALE, references, first_offset=first_offset, start=video) + sound
 
 
 def _clipped(size_bytes: int, at: int, start: int, end: int) -> Iterator[bytes]:
