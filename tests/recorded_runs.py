@@ -52,9 +52,10 @@ def writer(
     audio: AudioFormat | None = None,
     segment_s: float = 60.0,
     run: int = START.run,
+    key: StreamKey = KEY,
     limits: FileLimits = FILE_LIMITS,
 ) -> SegmentWriter:
-    start = replace(START, run=run)
+    start = replace(START, run=run, key=key)
     return SegmentWriter(start, only(media), audio, anchor, segment_s=segment_s, limits=limits)
 
 
