@@ -34,7 +34,7 @@ async def test_a_camera_over_udp_is_recorded_without_a_hole(tmp_path: Path) -> N
     async with gst_camera("h264", "aac", gop=12, fps=25, kbps=3000) as camera, pool_site(tmp_path) as here:
         source = Source(camera.url, camera.host, camera.port, transport="udp", audio=True)
         here.pool.want([StreamSpec(key_of("udp"), source)])
-        await eventually(lambda: here.written("udp") > 75)
+        await eventually(lambda: here.written("udp") > 50)
         lost = here.status("udp").repairs.get("lost_packets", 0)
 
     async with open_index(tmp_path / "index.db") as index:
@@ -70,7 +70,7 @@ async def test_two_processes_share_the_cameras_and_one_death_stops_its_own_only(
 
 
 async def test_a_recorder_that_hangs_is_replaced(tmp_path: Path) -> None:
-    async with gst_camera(gop=10) as camera, pool_site(tmp_path, silence_s=3.0) as here:
+    async with gst_camera(gop=10) as camera, pool_site(tmp_path, silence_s=2.5) as here:
         here.pool.want([StreamSpec(key_of("one"), Source(camera.url, camera.host, camera.port))])
         await eventually(lambda: here.written("one") > 10)
         (before,) = here.pids()
@@ -86,8 +86,8 @@ async def test_a_recorder_that_hangs_is_replaced(tmp_path: Path) -> None:
                 os.kill(before, signal.SIGCONT)
         rows = await here.rows("one")
 
-    # Silence, the 3 s that it was given to close its files, a start.
-    assert 3.0 <= took_s < 10
+    # Its silence, the 3 s that it was given to close its files, a start.
+    assert 2.5 <= took_s < 10
     assert [row.run for row in rows] == [1]
 
 

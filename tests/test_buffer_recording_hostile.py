@@ -11,7 +11,7 @@ from hostile_cameras import CASES, WORST
 async def test_the_worst_cameras_cost_the_good_ones_no_picture(tmp_path: Path) -> None:
     cases = [case for case in CASES if case.id in WORST]
 
-    seen, rows = await beside_good_ones(tmp_path, cases, good=3, seconds=3.0)
+    seen, rows = await beside_good_ones(tmp_path, cases, good=3, seconds=2.0)
 
     assert len(seen) == len(WORST)
     assert {name: holes(found) for name, found in rows.items() if holes(found)} == {}

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from scripted_camera import (
-    PUBLIC,
     SDP,
     Habits,
     Reply,
     ScriptedCamera,
     SignIn,
+    Talk,
     frame,
     rtp,
     scripted_camera,
@@ -36,6 +36,8 @@ from simpang_buffer.rtsp.errors import (
     Unreachable,
     Unsupported,
 )
+from simpang_buffer.rtsp.framing import InterleavedReader, Packet
+from simpang_buffer.rtsp.message import Request
 from simpang_buffer.rtsp.rtcp import build_sender_report
 from simpang_buffer.rtsp.session import RtpPacket, TrackReport, open_session
 
@@ -355,34 +357,68 @@ async def kept_alive(habits: Habits, keepalives: int) -> Outcome:
         return Outcome(camera, counts=dict(session.counts))
 
 
-@pytest.mark.parametrize(
-    ("id_", "habits", "methods", "counts"),
-    [
-        ("7.1 GET_PARAMETER ignored though named (GW4089IP)",
+@dataclass(frozen=True)
+class Kept:
+    """methods: of the keepalives, in order."""
+
+    id: str
+    habits: Habits
+    methods: Sequence[str]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+KEPT = [
+    Kept("7.1 GET_PARAMETER ignored though named (GW4089IP)",
          Habits({"GET_PARAMETER": [Reply(silent=True)]}, session="1;timeout=1"),
          ["GET_PARAMETER", "OPTIONS", "OPTIONS"], {"unanswered_keepalives": 1}),
-        ("7.1 GET_PARAMETER answered with 400 (Tapo C100)",
+    Kept("7.1 GET_PARAMETER answered with 400 (Tapo C100)",
          Habits({"GET_PARAMETER": [Reply(400)]}, session="1;timeout=1"),
          ["GET_PARAMETER", "OPTIONS", "OPTIONS"], {"refused_keepalives": 1}),
-        ("7.1 only SET_PARAMETER named, which is fatal",
+    Kept("7.1 only SET_PARAMETER named, which is fatal",
          Habits(public="OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, SET_PARAMETER", session="1;timeout=1"),
-         ["OPTIONS", "OPTIONS"], {}),
-        ("3.7 the keepalive gets 401 and a new nonce (Axis M5525)",
+         ["OPTIONS", "OPTIONS"]),
+    Kept("7.1 Public absent", Habits(public="", session="1;timeout=1"), ["OPTIONS"]),
+    Kept("3.7 the keepalive gets 401 and a new nonce (Axis M5525)",
          Habits(sign_in=SignIn((DIGEST,), "MD5", nonce_requests=4), session="1;timeout=1"),
          ["GET_PARAMETER"] * 4, {"signed_again": 1}),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)  # fmt: skip
-async def test_keepalive_quirk(
-    id_: str, habits: Habits, methods: list[str], counts: Mapping[str, int]
-) -> None:
-    found = await kept_alive(habits, len(methods))
+]  # fmt: skip
 
-    said = found.camera.methods()
-    begin = said.index("PLAY") + 1
-    assert said[begin : begin + len(methods)] == methods
-    assert {kind: found.counts.get(kind, 0) for kind in counts} == dict(counts)
-    assert PUBLIC.count("GET_PARAMETER") == 1
+
+async def test_keepalive_quirks() -> None:
+    """All at once, since each takes seconds of real time."""
+    found = await asyncio.gather(*(kept_alive(case.habits, len(case.methods)) for case in KEPT))
+
+    for case, one in zip(KEPT, found, strict=True):
+        said = one.camera.methods()
+        begin = said.index("PLAY") + 1
+        assert said[begin : begin + len(case.methods)] == list(case.methods), case.id
+        assert {kind: one.counts.get(kind, 0) for kind in case.counts} == dict(case.counts), case.id
+
+
+async def test_signs_of_life_come_within_five_seconds() -> None:
+    """7.2: Dahua IPC-T12D-V2 hangs up on a reader that is silent for longer, whatever its timeout says."""
+    heard: list[float] = []
+
+    async def playing(talk: Talk, request: Request) -> None:
+        split = InterleavedReader()
+        while True:
+            found = split.feed(await talk.reader.read(1000))
+            now_s = asyncio.get_running_loop().time()
+            heard.extend(now_s for one in found if isinstance(one, Packet) and one.data[1] == 201)
+
+    async with (
+        scripted_camera(playing=playing) as camera,
+        open_session(camera.source()) as session,
+        asyncio.TaskGroup() as group,
+        asyncio.timeout(6),
+    ):
+        camera.watched.set()
+        task = group.create_task(session.maintain())
+        while len(heard) < 2:
+            await asyncio.sleep(0.05)
+        task.cancel()
+
+    assert heard[1] - heard[0] < 5
 
 
 async def test_a_keepalive_that_is_refused_for_the_password_ends_the_session() -> None:
