@@ -105,6 +105,8 @@ class ClockSite:
     sent: list[bytes] = field(default_factory=list)
     # When each picture was really taken.
     taken_us: list[int] = field(default_factory=list)
+    # What the wall clock showed then.
+    shown_us: list[int] = field(default_factory=list)
     evicted: int = 0
     _heard: int = 0
     _looks: int = 0
@@ -116,6 +118,7 @@ class ClockSite:
             unit, packets = next(self.packets)
             self.sent.append(unit.data)
             self.taken_us.append(self.clocks.true_us)
+            self.shown_us.append(self.clocks.wall_us)
             self.session.put(packets)
             self.clocks.go_on(1_000_000 // FPS)
             self.tick.turn(self.at.around.monotonic())
@@ -173,7 +176,7 @@ class ClockSite:
 
 @contextlib.asynccontextmanager
 async def clock_site(
-    folder: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+    folder: Path, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, *, max_days: float = ARCHIVE_DAYS + 1
 ) -> AsyncIterator[tuple[ClockSite, Any]]:
     """The site, and what ends the camera's session: afterwards every file is closed and known."""
     (media := folder / "media").mkdir()
@@ -205,7 +208,7 @@ async def clock_site(
         await _archive(index, clocks)
         retention = Retention(
             index,
-            lambda total: Limits(max_bytes=10**12, min_free_bytes=0, max_days=ARCHIVE_DAYS + 1),
+            lambda total: Limits(max_bytes=10**12, min_free_bytes=0, max_days=max_days),
             now_us=lambda: clocks.wall_us,
             clock_trusted=lambda: keeper.clock().ages_believed,
             spaces=lambda: {1: Space(10**13, 10**13)},
