@@ -95,6 +95,39 @@ async def test_an_index_that_is_no_more_is_rebuilt_and_kept(tmp_path: Path, fate
     assert media_files(tmp_path) == before
 
 
+async def test_what_no_file_knows_is_saved_from_a_damaged_index(tmp_path: Path) -> None:
+    """Holds, events and the facts of the last run, with the pages of segments gone."""
+    await recorded_here(tmp_path)
+    path = tmp_path / "index.db"
+    async with open_index(path) as index:
+        await index.set_meta("boot_id", "boot-1")
+        async with index.db.transaction() as tx:
+            await tx.run(
+                """insert into hold (camera, start_us, end_us, reason, who, made_us)
+                   values ('gate', 1, 2, 'asked for by the police', 'siti', 3)"""
+            )
+            await tx.run("insert into event (camera, kind, start_us) values ('gate', 'motion', 5)")
+        ((page, size),) = await index.db.read(
+            """select rootpage, (select page_size from pragma_page_size) from sqlite_master
+               where name = 'segment'"""
+        )
+    overwrite(path, (page - 1) * size, b"\xff" * size)
+
+    async with open_whole_index(path, tmp_path / "media", "site", NOW_US) as (index, due):
+        assert due is not None and due.cause == "damaged" and due.salvaged
+        holds = await index.db.read("select camera, reason, who from hold")
+        events = await index.db.read("select camera, kind from event")
+        assert await index.meta("boot_id") == "boot-1"
+        # What is changed now is not undone by the next start.
+        async with index.db.transaction() as tx:
+            await tx.run("delete from hold")
+    async with open_whole_index(path, tmp_path / "media", "site", NOW_US + 1) as (index, _):
+        assert await index.db.read("select count(*) from hold") == [(0,)]
+
+    assert holds == [("gate", "asked for by the police", "siti")]
+    assert events == [("gate", "motion")]
+
+
 async def test_a_good_backup_takes_its_place_and_the_rest_comes_from_the_files(tmp_path: Path) -> None:
     await recorded_here(tmp_path)
     path = tmp_path / "index.db"

@@ -20,6 +20,7 @@ from simpang_buffer.index.backup import damage
 from simpang_buffer.index.database import Database
 from simpang_buffer.index.errors import CorruptIndex, StorageError, Unreadable
 from simpang_buffer.index.recovery import Cause, Due, replace
+from simpang_buffer.index.salvage import salvage
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +72,11 @@ class Mender:
         database = self._database
         self.since_us, self._answers_since_s = self._now_us(), None
         logger.error("the index fails, recording goes on: %s", database.fault)
-        while database.failed.is_set():
+        while database.failed.is_set() or self._new is not None:
             try:
-                await self._mend_once()
+                if database.failed.is_set():
+                    await self._mend_once()
+                await self._fill()
             except (StorageError, OSError, sqlite3.Error) as error:
                 logger.debug("the index cannot be mended yet: %s", error)
                 await asyncio.sleep(_TRY_EVERY_S)
@@ -105,7 +108,7 @@ class Mender:
             logger.error(
                 "the index is replaced (%s); the old one is kept as %s", done[0].detail, done[0].aside
             )
-            await self._replaced(done[0])
+            await self._replaced(await salvage(database, done[0]))
 
     def _lost(self, now_s: float) -> Cause | None:
         """Why the file cannot be gone on with; it is closed now."""

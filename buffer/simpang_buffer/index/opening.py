@@ -10,6 +10,7 @@ from pathlib import Path
 from simpang_buffer.index.errors import CorruptIndex, Unreadable
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.recovery import Due, recover, replace
+from simpang_buffer.index.salvage import salvage
 
 
 @asynccontextmanager
@@ -34,4 +35,4 @@ async def open_whole_index(
                 )
         if index is None:
             index = await stack.enter_async_context(open_index(path, media))
-        yield index, due
+        yield index, await salvage(index.db, due) if due is not None else None

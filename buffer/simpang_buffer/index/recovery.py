@@ -40,6 +40,7 @@ _SUFFIXES = ("", "-wal", "-shm", "-journal")
 class Due:
     """A rebuild that is due. since_us: when that was found. aside: the old index's name now, if there was
     one. from_backup: whether the index began with what a backup knew. detail: what was the matter, in words.
+    salvaged: what the old one still tells has been put into the new one.
     """
 
     cause: Cause
@@ -47,6 +48,7 @@ class Due:
     aside: str | None = None
     from_backup: bool = False
     detail: str = ""
+    salvaged: bool = False
 
 
 def recover(index: Path, media: Path, site: str, now_us: int) -> Due | None:
