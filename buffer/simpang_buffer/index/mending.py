@@ -53,6 +53,8 @@ class Mender:
         self._replaced = replaced
         self._now_us = now_us
         self._monotonic = monotonic
+        # Of an index that has just taken the place of another.
+        self._new: Due | None = None
         self._suspected_s: float | None = None
         # Since when the disk takes other files, in this fault.
         self._answers_since_s: float | None = None
@@ -94,21 +96,22 @@ class Mender:
             raise
         if self._answers_since_s is None:
             self._answers_since_s = now_s
-        done: list[Due] = []
 
         def between() -> None:
             cause = self._lost(now_s)
             if cause is not None:
                 words, use = str(database.fault), self.use_backup
-                done.append(replace(database.path, cause, words, self._now_us(), backup=use))
+                self._new = replace(database.path, cause, words, self._now_us(), backup=use)
                 self.use_backup = False
 
         await database.reopen(between)
-        if done:
-            logger.error(
-                "the index is replaced (%s); the old one is kept as %s", done[0].detail, done[0].aside
-            )
-            await self._replaced(await salvage(database, done[0]))
+
+    async def _fill(self) -> None:
+        """Another index is open: what is known without its files is put into it. Raises StorageError."""
+        if (due := self._new) is not None:
+            logger.error("the index is replaced (%s); the old one is kept as %s", due.detail, due.aside)
+            await self._replaced(await salvage(self._database, due))
+            self._new = None
 
     def _lost(self, now_s: float) -> Cause | None:
         """Why the file cannot be gone on with; it is closed now."""

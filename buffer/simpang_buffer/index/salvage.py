@@ -1,7 +1,7 @@
 """What a damaged index still tells of things that no media file knows: holds, events, pinned certificates.
 
-Damage is mostly a few pages, and nearly all pages are segments. So the small tables are read as far as they can
-be, and what is found is put into the index that took its place.
+Damage is mostly a few pages, and nearly all pages are segments. So the small tables are read as far as they
+can be, and what is found is put into the index that took its place.
 """
 
 from __future__ import annotations
