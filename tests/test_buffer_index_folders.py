@@ -281,6 +281,7 @@ async def test_footage_of_a_missing_folder_is_unavailable_and_comes_back_with_it
         ]
 
     before = await covered()
+    at.came.clear()
     aside = at.second.rename(tmp_path / "pulled")
     states = await at.states(folders)
     gone = await covered()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from simpang import data_folder
+from simpang import data_folder, stand_in
 from simpang.assembly import Assembly, Opened, assemble, now_us
 from simpang.config.boot import Boot, keep_last_good
 from simpang.config.faults import Fault
@@ -66,11 +67,19 @@ async def run(boot: Boot, around: Surroundings, stop: asyncio.Event) -> None:
 
 async def _run(boot: Boot, around: Surroundings, stop: asyncio.Event) -> None:
     notifier = Notifier(around.environment)
+    home = await asyncio.to_thread(stand_in.find_home, boot)
+    boot = dataclasses.replace(boot, data=home.data)
     data = boot.data
+    if home.missing is not None:
+        words = f"the disk that holds the buffer is not mounted at {home.missing}; recording with {data}"
+        logger.error("%s", words)
+        around.say(words)
+        await asyncio.to_thread(stand_in.prepare, home)
+    await stand_in.refuse_others(boot.config, home)
     await asyncio.to_thread(data_folder.prepare, data)
     async with (
         hold_lock(data / "lock") as lock,
-        open_whole_index(data / "index.db", data / "media", boot.config.site.id, now_us()) as (index, due),
+        open_whole_index(data / "index.db", home.media, boot.config.site.id, now_us()) as (index, due),
         open_state(data / "state.db") as state,
         asyncio.TaskGroup() as group,
     ):
@@ -80,15 +89,19 @@ async def _run(boot: Boot, around: Surroundings, stop: asyncio.Event) -> None:
         key = await asyncio.to_thread(_gateway_key, data / "secrets")
         flush = await asyncio.to_thread(flush_of, boot.config, data / "media")
         logger.info("footage is made durable every %g s (%s)", flush.flush_s, flush.why)
-        folders = MediaFolders(boot.config, index, data / "media", now_us=now_us)
+        if home.missing is not None:
+            await stand_in.raise_run_numbers(index)
+        folders = MediaFolders(boot.config, index, home.media, now_us=now_us, missing=home.missing)
         opened = Opened(index, folders, due, state, lock, secrets, faults, key, ended, flush, boot_id.strip())
         assembly = assemble(boot, opened, around.redaction)
         await asyncio.to_thread(_keep_last_good, boot)
         await folders.prepare()
+        if home.missing is None:
+            await stand_in.come_home(index, folders.folders.folders)
         await assembly.gateway.keeper.prepare()
         await assembly.gateway.clock_keeper.prepare()
 
-        tasks = _start(assembly, notifier, group)
+        tasks = _start(assembly, home, notifier, group)
         async with _serving(assembly, group, tasks, around):
             notifier.ready(f"site {boot.config.site.id}")
             await stop.wait()
@@ -144,7 +157,9 @@ def _keep_last_good(boot: Boot) -> None:
         logger.warning("the configuration cannot be kept as the last good one: %s", error)
 
 
-def _start(assembly: Assembly, notifier: Notifier, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+def _start(
+    assembly: Assembly, home: stand_in.Home, notifier: Notifier, group: asyncio.TaskGroup
+) -> list[asyncio.Task[None]]:
     """Every part runs by itself, under its name; one that fails is started again and stops no other."""
     gateway, keep = assembly.gateway, assembly.supervisor.keep_running
     parts = {
@@ -158,6 +173,8 @@ def _start(assembly: Assembly, notifier: Notifier, group: asyncio.TaskGroup) -> 
         "jobs": gateway.jobs.run,
         "disks": gateway.wear.run,
     }
+    if gateway.config.buffer.folder and home.missing is None:
+        parts["copies"] = stand_in.Copies(home, lambda: gateway.folders.folders.folders).run
     if assembly.discovery is not None:
         parts["discovery"] = assembly.discovery.run_once
     tasks = [group.create_task(keep(name, run_part), name=name) for name, run_part in parts.items()]

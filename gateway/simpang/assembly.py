@@ -113,7 +113,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
     )
     storage = Storage(config, index, retention, Events(index.db), now_us=now_us, clock_trusted=ages_believed)
     pool = RecorderPool(
-        data / "media",
+        media.media,
         config.site.id,
         index,
         processes=recorder_processes(len(config.camera), os.cpu_count() or 1),
@@ -213,7 +213,7 @@ def assemble(boot: Boot, opened: Opened, redaction: Redaction) -> Assembly:
                 *wear_items(wear.disks),
                 *clock_items(clocks.clock(), at_us),
                 *index_items(keeper.condition(), str(index.db.path), at_us),
-                *folder_items(folders.folders, media.mover.move),
+                *folder_items(folders.folders, media.mover.move, media.missing, data),
                 *storage_items(storage.condition(), config.site.time_zone, at_us),
             ],
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from simpang.health import CRITICAL, WARNING, HealthItem, item
 from simpang.words import Advice, Words
@@ -66,6 +67,20 @@ _FULL = Advice(
         "Pindahkan berkas lain dari disk itu, lepas penahanan, atau turunkan max_bytes-nya.",
     ),
 )
+_STAND_IN = Advice(
+    Words(
+        "The disk that holds the buffer was not mounted at {mount} when the gateway started. It records to "
+        "another disk, with a copy of its data in {data}.",
+        "Disk penyimpanan rekaman tidak terpasang di {mount} saat gateway dinyalakan. Perekaman memakai disk "
+        "lain, dengan salinan data di {data}.",
+    ),
+    Words(
+        "Mount the disk and restart the gateway; what was recorded meanwhile is taken in then. Holds and "
+        "settings made until then stay behind: write them down.",
+        "Pasang disk itu lalu nyalakan ulang gateway; rekaman selama ini akan diambil. Penahanan dan setelan "
+        "yang dibuat sementara tidak ikut terbawa: catatlah.",
+    ),
+)
 _MOVE_WAITS = Advice(
     Words("Moving footage waits: {words}.", "Pemindahan rekaman menunggu: {words}."),
     Words(
@@ -81,7 +96,14 @@ _ADVICE = {
 }
 
 
-def folder_items(folders: Sequence[Folder], move: Move | None) -> Iterator[HealthItem]:
+def folder_items(
+    folders: Sequence[Folder], move: Move | None, missing: Path | None = None, data: Path | None = None
+) -> Iterator[HealthItem]:
+    """missing: the mount point of the data folder, where `data` stands in for it."""
+    if missing is not None:
+        advice = _STAND_IN.filled(mount=missing, data=data)
+        evidence = {"mount": str(missing), "data": str(data)}
+        yield item("data-disk-missing", CRITICAL, "disk", advice, evidence=evidence)
     nowhere = bool(folders) and not any(one.writable for one in folders)
     if nowhere:
         paths = ", ".join(str(one.path) for one in folders)
@@ -93,18 +115,18 @@ def folder_items(folders: Sequence[Folder], move: Move | None) -> Iterator[Healt
         if one.state not in _ADVICE:
             continue
         code, severity, advice = _ADVICE[one.state]
-        evidence: dict[str, object] = {"path": str(one.path), "detail": one.words, "id": one.id or None}
+        found: dict[str, object] = {"path": str(one.path), "detail": one.words, "id": one.id or None}
         if one.space is not None:
-            evidence["free_bytes"] = one.space.free_bytes
+            found["free_bytes"] = one.space.free_bytes
         yield item(
             code,
             severity,
             f"folder/{one.path}",
             advice.filled(path=one.path, words=one.words.rstrip(".")),
             since_us=one.since_us,
-            evidence=evidence,
+            evidence=found,
         )
     if move is not None and move.state == "waiting":
         advice = _MOVE_WAITS.filled(words=move.words.rstrip("."))
-        evidence = {"from": move.source, "to": move.target, "left_bytes": move.left_bytes}
-        yield item("move-waits", WARNING, "disk", advice, since_us=move.started_us, evidence=evidence)
+        left = {"from": move.source, "to": move.target, "left_bytes": move.left_bytes}
+        yield item("move-waits", WARNING, "disk", advice, since_us=move.started_us, evidence=left)

@@ -47,9 +47,22 @@ def _limits(max_bytes: Size, min_free: Size, max_days: float, total_bytes: int) 
 
 
 class MediaFolders:
-    """`prepare` before anything is recorded, then `run`. pool: `joined` before `prepare`."""
+    """`join` the pool, then `prepare` before anything is recorded, then `run`. media: the first folder.
 
-    def __init__(self, config: Config, index: Index, media: Path, *, now_us: Callable[[], int]) -> None:
+    missing: the mount point whose disk is not there, so that a stand-in is worked with (stand_in.py).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        index: Index,
+        media: Path,
+        *,
+        now_us: Callable[[], int],
+        missing: Path | None = None,
+    ) -> None:
+        self.media = media
+        self.missing = missing
         self.folders = Folders(
             index,
             config.site.id,

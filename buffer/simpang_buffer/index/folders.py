@@ -74,6 +74,8 @@ class Folders:
         self._chosen: Chosen | None = None
         self._ordered: tuple[Folder, ...] = ()
         self._looks: dict[Path, asyncio.Future[Sight]] = {}
+        # Those that the index has learnt of in this look.
+        self._added: set[int] = set()
         # How many looks in a row had no answer.
         self._silences: dict[Path, int] = {}
         self._wanted = asyncio.Event()
@@ -251,6 +253,9 @@ class Folders:
         if sight.marker is None:
             await asyncio.to_thread(write_marker, plan.path, marker)
         known = await self._rows.add(marker.id, plan.path, apart=sight.apart, first=plan.first)
+        if known.id != FIRST_FOLDER:
+            # Footage may lie there already.
+            self._added.add(known.id)
         logger.info("%s is media folder %d", plan.path, known.id)
         return known
 
@@ -279,8 +284,9 @@ class Folders:
         changed = [_essence(one) for one in ordered] != [_essence(one) for one in self._ordered]
         self._ordered = tuple(ordered)
         sound = {one.id for one in self.sound}
-        for folder_id in sound - was_sound if before else ():
+        for folder_id in (sound - was_sound if before else set()) | self._added:
             self.came(folder_id)
+        self._added.clear()
         if changed or sound != was_sound:
             self.changed()
 

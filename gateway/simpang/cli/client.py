@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import aiohttp
 
 from simpang.cli.exits import CliError, Exit
-from simpang.config.boot import default_file
+from simpang.config.boot import STAND_IN, default_file
 from simpang.config.faults import ConfigFaults
-from simpang.config.load import buffer_path, read
+from simpang.config.load import buffer_path, load, read
 from simpang.config.model import Buffer
 
 # systemd's runtime folder, then the data folders of an installed and of a tried-out gateway.
@@ -86,7 +86,8 @@ def find_socket(arguments: Namespace) -> Path:
     if arguments.socket is not None:
         places = [arguments.socket]
     else:
-        places = [folder / "api.sock" for folder in (configured_data(arguments), _TRIAL_DATA)]
+        folders = [configured_data(arguments), _TRIAL_DATA, *_stand_ins(arguments)]
+        places = [folder / "api.sock" for folder in folders]
         # A named configuration is about its own gateway, whatever else runs here.
         places.insert(len(places) if arguments.config is not None else 0, _SERVICE_SOCKET)
     for place in places:
@@ -136,6 +137,15 @@ async def _problem(response: aiohttp.ClientResponse) -> CliError:
     if response.status in (401, 403, 409):
         return CliError(Exit.REFUSED, message)
     return CliError(Exit.FAILED, message)
+
+
+def _stand_ins(arguments: Namespace) -> list[Path]:
+    """Where a gateway works whose data folder is missing."""
+    try:
+        config = load(arguments.config or default_file())
+    except ConfigFaults:
+        return []
+    return [folder.path / STAND_IN for folder in config.buffer.folder]
 
 
 def configured_data(arguments: Namespace) -> Path:

@@ -12,6 +12,8 @@ from simpang.config.load import DEFAULT_FILES, buffer_path, parse, read
 from simpang.config.model import Buffer, Config
 
 LAST_GOOD = "last-good.toml"
+# In a media folder: the data folder of a gateway whose own is missing (stand_in.py).
+STAND_IN = ".simpang-data"
 
 
 @dataclass(frozen=True, slots=True)
