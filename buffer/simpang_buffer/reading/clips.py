@@ -20,6 +20,8 @@ from simpang_buffer.reading.tail import Tails
 __all__ = ["Clip", "Gap", "Part", "Piece", "Slice", "clips"]
 
 _KEY = int(FragmentFlags.KEY)
+# Up to here sorting out takes less than handing it to a thread: 12 minutes, half a millisecond.
+_FEW_FILES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,11 @@ async def clips(
     tail = tails(key)
     everything = end_us - start_us <= DETAIL_US if detail is None else detail
     found = await sources(index, tails, key, start_us, end_us, detail=everything)
-    # A month is 43,200 files, which take longer to sort out than the loop may be held.
-    parts = await asyncio.to_thread(_all_parts, found, start_us, end_us)
+    if everything and len(found) <= _FEW_FILES:
+        parts = _all_parts(found, start_us, end_us)
+    else:
+        # A month is 43,200 files, which take longer to sort out than the loop may be held.
+        parts = await asyncio.to_thread(_all_parts, found, start_us, end_us)
     stretches = [Stretch(part.start_us, part.end_us, part.run) for part in parts]
     explained = await gaps(index, tail, key, start_us, end_us, stretches, current_reason, now_us)
     return Clip(key, start_us, end_us, parts, tuple(explained))
@@ -145,15 +150,18 @@ def _slices(files: Iterable[Source], start_us: int, end_us: int) -> list[Slice]:
         if file.fragments is None:
             found.append(Slice(file))
             continue
-        count = sum(fragment.start_us < end_us for fragment in file.fragments)
+        count = len(file.fragments)
+        while count and file.fragments[count - 1].start_us >= end_us:
+            count -= 1
         if not count:
             continue
-        for at, fragment in enumerate(file.fragments):
-            if fragment.start_us > start_us:
-                break
-            # As a plain number, since `in` on flags is ten times slower.
-            if int(fragment.flags) & _KEY:
-                begin = (len(found), at)
+        if file.start_us <= start_us:
+            for at, fragment in enumerate(file.fragments):
+                if fragment.start_us > start_us:
+                    break
+                # As a plain number, since `in` on flags is ten times slower.
+                if int(fragment.flags) & _KEY:
+                    begin = (len(found), at)
         found.append(Slice(file, 0, None if count == len(file.fragments) else count))
     if not found or found[-1].end_us <= start_us:
         return []

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 from simpang_buffer.media.seal import SEAL_BYTES
-from simpang_buffer.model import Fragment, FragmentFlags
+from simpang_buffer.model import Fragment
 from simpang_buffer.reading.clips import Part, Slice
 from simpang_buffer.reading.seek_boxes import MAX_DURATION, MAX_REFERENCES, MAX_SIZE, Reference
 from simpang_buffer.reading.sound_share import SoundShare
 
-_KEY = int(FragmentFlags.KEY)
+# Bytes, ticks (90 kHz), whether it starts with a key frame, and the number of its chunk.
+Stretch: TypeAlias = tuple[int, int, bool, int]
+
 # Some are kept for stretches that are cut because their size or duration does not fit.
 _MOST_REFERENCES = MAX_REFERENCES - 1000
 
@@ -60,34 +63,31 @@ class Layout:
         next_us = fragments[at].start_us if at < len(fragments) else self.next_start_us(number)
         return self.sound.share(fragments[0].start_us, next_us, at)
 
-    def stretches(self) -> Iterator[tuple[Reference, int]]:
-        """The part in order, cut at each fragment where those are known; with each the number of its chunk.
-        A file's first stretch begins with the file."""
+    def stretches(self) -> Iterator[Stretch]:
+        """The part in order, cut at each fragment where those are known. A file's first stretch begins with
+        the file."""
         for number, one in enumerate(self.part.slices):
-            fragments = one.fragments()
+            source, fragments = one.source, one.fragments()
+            at, end = self.starts[number], self.starts[number + 1]
             if not fragments:
-                ticks = (one.end_us - one.start_us) * 9 // 100
-                size_bytes = self.starts[number + 1] - self.starts[number]
-                yield Reference(size_bytes, ticks, True), one.source.first_chunk
+                yield end - at, (one.end_us - one.start_us) * 9 // 100, True, source.first_chunk
                 continue
-            at = self.starts[number]
-            chunks = [chunk for chunk, _ in one.source.numbered()][one.first : one.stop]
-            ends = self._ends(number, one)
-            for fragment, chunk, end in zip(fragments, chunks, ends, strict=True):
-                yield Reference(end - at, fragment.duration, bool(int(fragment.flags) & _KEY)), chunk
-                at = end
-
-    def _ends(self, number: int, one: Slice) -> list[int]:
-        """Where each fragment ends, with what stands behind it."""
-        fragments = one.fragments()
-        base = self.starts[number] - self.first_byte(one)
-        # A fragment and its seal; behind the last one also the file's table.
-        ends = [base + fragment.offset + fragment.size_bytes + SEAL_BYTES for fragment in fragments]
-        if self.sound:
-            for at in range(len(ends)):
-                ends[at] += self.sound_before(number, fragments, at + 1)
-        ends[-1] = self.starts[number + 1]
-        return ends
+            chunk = source.first_chunk
+            # A file starts with a chunk, whatever its first seal says.
+            for before in (source.fragments or ())[1 : one.first]:
+                chunk += int(before.flags) >> 1 & 1
+            base, last = at - self.first_byte(one) + SEAL_BYTES, len(fragments) - 1
+            for index, fragment in enumerate(fragments):
+                # As plain numbers, since flags are slow and a clip of four hours has 14,400 fragments.
+                flags = int(fragment.flags)
+                if index + one.first:
+                    chunk += flags >> 1 & 1
+                behind = end
+                if index < last:
+                    behind = base + fragment.offset + fragment.size_bytes
+                    behind += self.sound_before(number, fragments, index + 1)
+                yield behind - at, fragment.duration, bool(flags & 1), chunk
+                at = behind
 
     def _share(self, number: int, one: Slice) -> int:
         fragments = one.source.fragments
@@ -103,18 +103,19 @@ class Layout:
         return share
 
 
-def joined(stretches: Iterator[Reference]) -> list[Reference]:
+def joined(stretches: Iterable[Stretch]) -> list[Reference]:
     """One reference from each key frame to the next; longer ones where there would be too many of them."""
     cut: list[Reference] = []
     size_bytes = duration = 0
     key = True
-    for one in stretches:
-        full = size_bytes + one.size_bytes > MAX_SIZE or duration + one.duration > MAX_DURATION
-        if size_bytes and (full or one.key):
+    for stretch_bytes, ticks, is_key, _ in stretches:
+        if size_bytes and (
+            is_key or size_bytes + stretch_bytes > MAX_SIZE or duration + ticks > MAX_DURATION
+        ):
             cut.append(Reference(size_bytes, duration, key))
-            size_bytes, duration, key = 0, 0, one.key
-        size_bytes += one.size_bytes
-        duration += one.duration
+            size_bytes, duration, key = 0, 0, is_key
+        size_bytes += stretch_bytes
+        duration += ticks
     if size_bytes:
         cut.append(Reference(size_bytes, duration, key))
     together = -(-len(cut) // _MOST_REFERENCES)

@@ -129,13 +129,13 @@ def _whole(part: Part, scales: Mapping[int, int]) -> Cut:
 
 def _segment_index(layout: Layout, cut: Cut, scales: Mapping[int, int]) -> bytes:
     """A `sidx` for each track, since ffmpeg seeks in a track that has none only as far as it has read."""
-    stretches = (reference for reference, _ in layout.stretches())
+    stretches = layout.stretches()
     led = list(islice(stretches, cut.led))
     references = joined(stretches)
     if not references:
         return b""
-    led_bytes = sum(one.size_bytes for one in led)
-    video = sum(one.duration for one in led)
+    led_bytes = sum(size_bytes for size_bytes, _, _, _ in led)
+    video = sum(ticks for _, ticks, _, _ in led)
     rate = scales.get(AUDIO_TRACK)
     sound = b""
     if rate:

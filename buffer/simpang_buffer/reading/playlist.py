@@ -87,15 +87,15 @@ def _target_s(clip: Clip) -> int:
 def _entries(part: Part, sound: SoundShare | None, head: int, target_s: int) -> Iterator[_Entry]:
     entry: _Entry | None = None
     at = head
-    for reference, chunk in Layout(part, sound).stretches():
-        full = entry is not None and entry.ticks + reference.duration > target_s * VIDEO_TIMESCALE
+    for size_bytes, ticks, _, chunk in Layout(part, sound).stretches():
+        full = entry is not None and entry.ticks + ticks > target_s * VIDEO_TIMESCALE
         if entry is None or entry.chunk != chunk or full:
             if entry is not None:
                 yield entry
             entry = _Entry(chunk, at)
-        at += reference.size_bytes
+        at += size_bytes
         entry.end = at
-        entry.ticks += reference.duration
+        entry.ticks += ticks
     if entry is not None:
         yield entry
 

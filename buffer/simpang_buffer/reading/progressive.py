@@ -127,16 +127,17 @@ class ProgressiveMp4:
         small: list[bytes] = []
         size_bytes = 0
         for extent in self._extents(start, end):
-            if isinstance(extent, bytes):
-                small.append(extent)
-                size_bytes += len(extent)
-                if size_bytes < BLOCK_BYTES:
-                    continue
-            if small:
-                yield small[0] if len(small) == 1 else b"".join(small)
-                small, size_bytes = [], 0
             if not isinstance(extent, bytes):
+                if small:
+                    yield b"".join(small)
+                    small, size_bytes = [], 0
                 yield extent
+                continue
+            small.append(extent)
+            size_bytes += len(extent)
+            if size_bytes >= BLOCK_BYTES:
+                yield b"".join(small)
+                small, size_bytes = [], 0
         if small:
             yield b"".join(small)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from simpang_buffer.index.folder_sight import MARKER_FILE
 from simpang_buffer.index.index import Index
 from simpang_buffer.media.boxes import Header, read_header, read_table, scan
 from simpang_buffer.media.seal import SEAL_BYTES, BadBox, run_box, table_bytes
@@ -115,7 +116,10 @@ async def sources(
         if source.start_us < end_us and source.end_us > start_us:
             found[source.run, source.seq] = source
     listed = await _reach_back(index, list(found.values()), start_us)
-    return await asyncio.to_thread(_with_formats, sorted(listed, key=lambda one: (one.run, one.seq)))
+    ordered = sorted(listed, key=lambda one: (one.run, one.seq))
+    if all(one.format is not None for one in ordered):
+        return ordered
+    return await asyncio.to_thread(_with_formats, ordered)
 
 
 def detailed(source: Source) -> Source:
@@ -167,7 +171,12 @@ async def _rows(index: Index, key: StreamKey, start_us: int, end_us: int) -> lis
             if segment.start_us < at_us and at_us > start_us:
                 continue
             if segment.folder not in roots:
-                roots[segment.folder] = await asyncio.to_thread(_root, index, segment)
+                first = segment.folder == FIRST_FOLDER
+                roots[segment.folder] = (
+                    index.path_of(segment).parents[3]
+                    if first
+                    else await asyncio.to_thread(_root_there, index, segment)
+                )
             root = roots[segment.folder]
             if root is not None:
                 found.append(_source_of_row(segment, root, moved.get(segment.run, 0)))
@@ -175,12 +184,11 @@ async def _rows(index: Index, key: StreamKey, start_us: int, end_us: int) -> lis
     return found
 
 
-def _root(index: Index, segment: Segment) -> Path | None:
-    """The segment's media folder; None while it is not there."""
+def _root_there(index: Index, segment: Segment) -> Path | None:
+    """The media folder of a segment on a further disk; None while that is not there: a mount that is missing
+    leaves its mount point, so the marker is what counts. Blocks."""
     root = index.path_of(segment).parents[3]
-    # A mount that is missing leaves its mount point, so the marker is what counts.
-    there = segment.folder == FIRST_FOLDER or (root / "simpang-folder").exists()
-    return root if there and segment.folder not in index.absent else None
+    return root if (root / MARKER_FILE).exists() else None
 
 
 def _source_of_row(segment: Segment, root: Path, moved_us: int) -> Source:

