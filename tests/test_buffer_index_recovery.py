@@ -256,20 +256,27 @@ async def test_a_site_that_was_given_another_name_keeps_its_index_and_its_camera
         assert [row.run for row in await index.segments(KEY, 0, START_US * 2)] == [1, 1, 2, 2, 3]
 
 
-async def test_another_folders_marker_is_another_index(tmp_path: Path) -> None:
-    await recorded_here(tmp_path)
+@pytest.mark.parametrize(
+    ("site", "marker", "cause"),
+    [
+        ("pasar", "marker-of-this-disk", None),  # the site was given another name
+        ("pasar", "marker-of-another-disk", "foreign"),
+        ("site", "marker-of-another-disk", None),  # another disk was put in
+    ],
+)
+async def test_whose_an_index_is_is_told_by_site_and_marker(
+    tmp_path: Path, site: str, marker: str, cause: str | None
+) -> None:
+    await recorded_here(tmp_path, site=site)
     async with open_index(tmp_path / "index.db") as index, index.db.transaction() as tx:
         await tx.run(
             "insert or replace into folder (id, marker, path) values (1, 'marker-of-this-disk', 'media')"
         )
-    marker = tmp_path / "media" / "simpang-folder"
-    marker.write_text("marker-of-this-disk\n")
-    assert await recovered(tmp_path) is None
-
-    marker.write_text("marker-of-another-disk\n")
+    (tmp_path / "media" / "simpang-folder").write_text(f"{marker}\n")
 
     due = await recovered(tmp_path)
-    assert due is not None and due.cause == "foreign"
+
+    assert (due.cause if due is not None else None) == cause
 
 
 async def test_a_newer_index_is_never_moved_aside(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.model import StreamKey, segment_path
 
 # missing: there was none beside the media files. damaged: SQLite or the disk says so. foreign: it is of
-# another site or another folder. by-hand: a person asked.
+# another site's folder. by-hand: a person asked.
 Cause: TypeAlias = Literal["missing", "damaged", "foreign", "by-hand"]
 CAUSES: tuple[Cause, ...] = ("missing", "damaged", "foreign", "by-hand")
 
@@ -124,7 +124,7 @@ def _fault(index: Path, media: Path, site: str) -> tuple[Cause, str] | None:
                 return "missing", f"{index.name} was empty"
             facts = dict(connection.execute("select key, value from meta where key = 'site'"))
             if _is_foreign(connection, tables, facts.get("site"), media, site):
-                return "foreign", f"{index.name} is that of site {facts.get('site')!r}, or of another folder"
+                return "foreign", f"{index.name} is that of site {facts.get('site')!r}"
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR):
@@ -143,19 +143,20 @@ def _look_into(index: Path) -> sqlite3.Connection:
 def _is_foreign(
     connection: sqlite3.Connection, tables: set[str], known_site: str | None, media: Path, site: str
 ) -> bool:
-    """Markers tell; where there is none, an index of another site is ours if it knows the files that are here
-    (the site was given another name), and another's if it knows none of them."""
-    marker = (
-        next(connection.execute("select marker from folder where id = 1"), None)
+    """An index of this site is ours, whatever disk is there now (folders.py tells disks apart). One of another
+    site is, too, if it knows this folder's marker, or where there is none some of its newest files: then the
+    site was given another name."""
+    if known_site is None or known_site == site or not MediaFiles(media).streams():
+        return False
+    row = (
+        connection.execute("select marker from folder where id = 1").fetchone()
         if "folder" in tables
         else None
     )
     with contextlib.suppress(OSError):
         said = (media / _MARKER_FILE).read_text(errors="replace")
-        if marker is not None and said.strip():
-            return marker[0] not in said
-    if known_site is None or known_site == site or not MediaFiles(media).streams():
-        return False
+        if row is not None and said.strip():
+            return row[0] not in said
     newest = connection.execute(
         """select c.camera, c.stream, s.run, s.seq from segment s join stream c on c.id = s.stream_id
            order by s.ordinal desc limit ?""",
