@@ -17,6 +17,7 @@ from simpang.cli.main import main, parser
 from simpang.cli.output import plain, rate, size
 from simpang.cli.probe import try_each
 from simpang.cli.when import parse_range, parse_when
+from simpang_buffer.index.folder_sight import new_marker, write_marker
 from simpang_buffer.index.index import open_index
 from simpang_buffer.model import StreamKey
 from simpang_onvif.device import CheckedUri
@@ -272,6 +273,31 @@ def test_buffer_rebuild_without_a_gateway_makes_the_index_anew(tmp_path: Path) -
     assert not (tmp_path / "index.rebuild").exists()
     code, _, err = run("--config", str(tmp_path / "none.toml"), "buffer", "rebuild", "--data", str(tmp_path))
     assert (code, "--site ID" in err) == (2, True)
+
+
+def test_buffer_check_and_rebuild_look_into_every_folder_that_is_there(tmp_path: Path) -> None:
+    data, other = tmp_path / "data", tmp_path / "other"
+    data.mkdir()
+    asyncio.run(_make_index(data))
+    marker = new_marker("site")
+    for folder in (other, data / "elsewhere"):
+        folder.mkdir()
+        record(folder, Take(seconds=2))
+    write_marker(other, marker)
+    asyncio.run(_add_folder(data, marker.id, other))
+
+    code, out, _ = run("buffer", "check", "--data", str(data), "--json")
+    assert [(one["code"], one["folder"]) for one in json.loads(out)["findings"]] == [("unknown", 2)]
+    assert run("buffer", "rebuild", "--data", str(data), "--site", "site")[0] == 0
+    assert run("buffer", "check", "--data", str(data), "--deep")[0] == 0
+    other.rename(tmp_path / "pulled")
+    code, out, _ = run("buffer", "check", "--data", str(data), "--json")
+    assert (code, json.loads(out)["findings"]) == (0, [])
+
+
+async def _add_folder(data: Path, marker: str, path: Path) -> None:
+    async with open_index(data / "index.db") as index, index.db.transaction() as tx:
+        await tx.run("insert into folder (id, marker, path) values (2, ?, ?)", (marker, str(path)))
 
 
 async def _make_index(data: Path) -> None:

@@ -5,13 +5,16 @@ Kept in memory, so that folders are told apart also while the index cannot be re
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from simpang_buffer.index.errors import StorageError
 from simpang_buffer.index.folder_identity import Known
+from simpang_buffer.index.folder_sight import see
 from simpang_buffer.index.index import Index
+from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.model import FIRST_FOLDER
 
 logger = logging.getLogger(__name__)
@@ -20,6 +23,19 @@ logger = logging.getLogger(__name__)
 _EVERY_S = 60.0
 # Of 44 streams the oldest three quarters of an hour: a few milliseconds.
 _ROWS_LOOKED_AT = 2000
+
+
+async def folders_there(index: Index) -> list[MediaFiles]:
+    """The media folders that can be read now, for a look without a daemon: each where it was last seen, and
+    only with the marker that it had then."""
+    base = index.db.path.absolute().parent
+    found = [MediaFiles(index.media)]
+    rows = await index.db.read("select id, marker, path from folder where id <> ?", (FIRST_FOLDER,))
+    for number, marker, path in rows:
+        sight = await asyncio.to_thread(see, base / path, beside=base)
+        if sight.marker is not None and sight.marker.id == marker:
+            found.append(MediaFiles(base / path, number))
+    return found
 
 
 class FolderRows:

@@ -143,9 +143,9 @@ def _look_into(index: Path) -> sqlite3.Connection:
 def _is_foreign(
     connection: sqlite3.Connection, tables: set[str], known_site: str | None, media: Path, site: str
 ) -> bool:
-    """An index of this site is ours, whatever disk is there now (folders.py tells disks apart). One of another
-    site is, too, if it knows this folder's marker, or where there is none some of its newest files: then the
-    site was given another name."""
+    """An index of this site is ours, whatever disk is there now (folders.py tells disks apart). One of
+    another site is, too, if it knows this folder's marker, or where there is none some of its newest files:
+    then the site was given another name."""
     if known_site is None or known_site == site or not MediaFiles(media).streams():
         return False
     row = (

@@ -127,6 +127,7 @@ def rebuild(arguments: argparse.Namespace) -> int:
 async def _check(arguments: argparse.Namespace, data: Path) -> list[Finding]:
     from simpang_buffer.index.check import Depth
     from simpang_buffer.index.check import check as prove
+    from simpang_buffer.index.folder_rows import folders_there
     from simpang_buffer.index.index import open_index
 
     if not await asyncio.to_thread((data / "index.db").exists):
@@ -145,13 +146,14 @@ async def _check(arguments: argparse.Namespace, data: Path) -> list[Finding]:
                     repair=repair,
                     open_files=[Path(path) for path in open_files or ()],
                     recording=pending and not repair,
+                    folders=await folders_there(index),
                     progress=progress,
                 )
 
 
 async def _rebuild(arguments: argparse.Namespace, data: Path) -> dict[str, Any]:
+    from simpang_buffer.index.folder_rows import folders_there
     from simpang_buffer.index.foreign import foreign_streams
-    from simpang_buffer.index.media_files import MediaFiles
     from simpang_buffer.index.opening import open_whole_index
     from simpang_buffer.index.owners import note_site
     from simpang_buffer.index.rebuild import Rebuild
@@ -170,7 +172,7 @@ async def _rebuild(arguments: argparse.Namespace, data: Path) -> dict[str, Any]:
         )
         await asyncio.to_thread(note_due, index.db.path, due or Due("by-hand", now_us))
         await note_site(index, site)
-        work = Rebuild(index, {1: MediaFiles(data / "media")}, site, rest=0)
+        work = Rebuild(index, {one.folder: one for one in await folders_there(index)}, site, rest=0)
         with _progress("read") as progress:
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(work.run(), name="rebuild")
