@@ -164,7 +164,7 @@ def _sound() -> list[bytes]:
 
 
 def _jpeg() -> list[bytes]:
-    """Pictures of three fragments, with their tables, by quality, and with ONVIF's extension for their size."""
+    """Pictures of three fragments: with tables, by quality, and with the extension that has their size."""
     made: list[bytes] = []
     extension = b"\xff\xd8\0\5\xff\xc0\0\x11\x08\0\x60\0\x80\3\1\x22\0\2\x11\1\3\x11\1\xff"
     for number, (quality, more) in enumerate(((255, b""), (60, b""), (0x80, b""), (60, extension))):

@@ -156,12 +156,12 @@ def test_tables_are_remembered_under_their_number_and_for_no_other_picture() -> 
         for payload in payloads(jpeg, 200)[:1]
     ]
     again = [*silent, *payloads(jpeg, 200)[1:]]
-    dynamic = [again[0][:5] + b"\xff" + again[0][6:], *payloads(jpeg)[1:]]
+    dynamic = [payload[:5] + b"\xff" + payload[6:] for payload in again]
     target = JpegDepacketizer(26)
 
-    found = taken(packets([payloads(jpeg, 200), again, dynamic]), target)
+    found = taken(packets([payloads(jpeg, 200), again, payloads(jpeg), dynamic]), target)
 
-    assert [pixels(picture.data) for picture in found] == [jpeg.pixels] * 2
+    assert [pixels(picture.data) for picture in found] == [jpeg.pixels] * 3
     assert target.unsupported == 1
 
 
@@ -215,6 +215,16 @@ def test_a_lost_fragment_costs_its_picture_and_no_other(lost: int) -> None:
     del sent[len(pictures[0]) + lost % len(pictures[1])]
 
     found = taken(sent)
+
+    assert [pixels(picture.data) for picture in found] == [encoded(brightness=n).pixels for n in (0, 80)]
+
+
+def test_a_fragment_that_the_camera_itself_left_out_costs_its_picture() -> None:
+    """Sequence numbers have no hole, offsets have."""
+    pictures = [payloads(encoded(brightness=number)) for number in (0, 40, 80)]
+    del pictures[1][1]
+
+    found = taken(packets(pictures))
 
     assert [pixels(picture.data) for picture in found] == [encoded(brightness=n).pixels for n in (0, 80)]
 

@@ -377,13 +377,23 @@ async def test_time_is_that_of_the_stamps_whatever_rate_is_stated(codec: VideoCo
 async def test_a_picture_without_end_costs_a_bounded_memory_and_no_other_picture(
     codec: VideoCodec, tmp_path: Path
 ) -> None:
-    """8.13: a flood of fragments of one NAL unit, then pictures as they should be."""
+    """8.13: in mid-stream a flood of fragments of one NAL unit, which is given up before it is 18 MB."""
     units = media_samples.video(codec)
-    head = bytes((0x7C, 0x05)) if codec == "h264" else bytes((49 << 1, 1, 19))
-    begin = bytes((0x7C, 0x85)) if codec == "h264" else bytes((49 << 1, 1, 0x80 | 19))
-    flood = [one_packet(begin + b"x", seq=100, time=0)]
-    flood += [one_packet(head + bytes(30_000), seq=101 + number, time=0) for number in range(600)]
+    before, after = playing(codec, units[:15]), playing(codec, units[15:], first_seq=1000)
+    head, kind = (b"\x7c", 1) if codec == "h264" else (bytes((49 << 1, 1)), 1)
+    # The first bit of a slice that begins a picture is set.
+    flood = [head + bytes((0x80 | kind,)) + b"\x80"]
+    flood += [head + bytes((kind,)) + b"\x55" * 30_000] * 600
+    flood += [head + bytes((0x40 | kind,)) + b"\x55"]
+    first_seq = 1000 - len(flood)
+    gap = [
+        one_packet(
+            payload, seq=first_seq + number, time=units[14].pts + 3000, marker=number == len(flood) - 1
+        )
+        for number, payload in enumerate(flood)
+    ]
 
-    taken = await record(tmp_path, sdp(video_section(codec)), [*flood, *playing(codec, units, first_seq=701)])
+    taken = await record(tmp_path, sdp(video_section(codec)), [*before, *gap, *after])
 
+    # Fragments of the flood that come after it was given up are none of a picture.
     await check(taken, units)
