@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from certificates import made
 from peer_gst import gst_camera
 from pool_site import eventually, key_of, pool_site
 from scripted_camera import Habits, Reply, SignIn, Talk, frame, rtp, scripted_camera
-from simpang_buffer.index import certificates
 from simpang_buffer.index.check import check
 from simpang_buffer.index.index import open_index
 from simpang_buffer.model import StreamKey
@@ -25,7 +23,6 @@ from simpang_buffer.recording.view import StreamView
 from simpang_buffer.rtsp.auth import Credentials
 from simpang_buffer.rtsp.message import Request
 from simpang_buffer.rtsp.session import Source
-from tcp_gate import tcp_gate
 
 DIGEST = 'Digest realm="x", nonce="NONCE"'
 
@@ -117,36 +114,6 @@ async def test_a_process_is_not_believed_of_anothers_stream(tmp_path: Path) -> N
 
     assert heard == []
     assert views[anothers].status.state == "connecting"
-
-
-async def test_a_certificate_is_pinned_over_restarts_and_trusted_anew_when_asked(tmp_path: Path) -> None:
-    first = await asyncio.to_thread(made, tmp_path, "first")
-    second = await asyncio.to_thread(made, tmp_path, "second")
-    async with (
-        gst_camera(gop=10, certificate=first.file) as camera,
-        tcp_gate(camera.host, camera.port) as gate,
-    ):
-        source = Source(camera.url, gate.host, gate.port)
-        async with pool_site(tmp_path) as here:
-            here.pool.want([StreamSpec(key_of("one"), source)])
-            await eventually(lambda: here.written("one") > 10)
-        async with open_index(tmp_path / "index.db") as index:
-            pinned = await certificates.pinned(index, "one")
-        async with gst_camera(gop=10, certificate=second.file) as other, pool_site(tmp_path) as here:
-            gate.lead_to(other.host, other.port)
-            here.pool.want([StreamSpec(key_of("one"), source)])
-            await eventually(lambda: here.status("one").reason is not None)
-            refused = here.status("one")
-
-            await here.pool.trust_anew("one")
-            await eventually(lambda: here.written("one") > 0)
-            await eventually(lambda: here.status("one").state == "recording")
-            anew = await certificates.pinned(here.index, "one")
-
-    assert pinned == {gate.port: first.fingerprint}
-    assert refused.reason == "refused-by-policy"
-    assert "another certificate" in refused.detail
-    assert anew == {gate.port: second.fingerprint}
 
 
 async def test_a_killed_recorder_does_not_lock_a_camera_out(tmp_path: Path) -> None:
