@@ -31,7 +31,7 @@ from simpang.lock import hold_lock
 from simpang_buffer.index.backup import back_up
 from simpang_buffer.index.folder_choice import Folder, FolderState
 from simpang_buffer.index.folder_sight import is_mounted, see
-from simpang_buffer.index.index import Index
+from simpang_buffer.index.index import LEAST_RUN, Index
 from simpang_buffer.index.returning import FOLDERS_AWAY
 from simpang_buffer.model import FIRST_FOLDER
 
@@ -39,11 +39,9 @@ logger = logging.getLogger(__name__)
 
 # A gateway has recorded with it since the last start from the real data folder.
 _USED = "used"
-# meta of a stand-in's index: its run numbers are raised.
-_RAISED = "stand_in"
 # No stream begins so many runs between two copies: it is one each 0.2 s.
 RUNS_APART = 100_000
-_FIRST_COPY_S = 300.0
+_FIRST_COPY_S = 60.0
 _COPY_EVERY_S = 6 * 3600.0
 _AGAIN_S = 600.0
 
@@ -86,14 +84,15 @@ def prepare(home: Home) -> None:
 
 async def raise_run_numbers(index: Index) -> None:
     """Once for each copy: its runs stay apart from those of the index that it is a copy of."""
-    if await index.meta(_RAISED) is not None:
+    if await index.meta(LEAST_RUN) is not None:
         return
     async with index.db.transaction() as tx:
-        await tx.run("update stream set next_run = (next_run / ?1 + 1) * ?1 + 1", (RUNS_APART,))
+        newest = await tx.value("select coalesce(max(next_run), 1) from stream")
+        least = (newest // RUNS_APART + 1) * RUNS_APART + 1
         # What was recorded since the copy was made is in the folders.
         ids = sorted({FIRST_FOLDER, *(row[0] for row in await tx.rows("select id from folder"))})
         await tx.run("insert or replace into meta values (?, ?)", (FOLDERS_AWAY, json.dumps(ids)))
-        await tx.run("insert into meta values (?, '1')", (_RAISED,))
+        await tx.run("insert into meta values (?, ?)", (LEAST_RUN, str(least)))
 
 
 async def refuse_others(config: Config, home: Home) -> None:

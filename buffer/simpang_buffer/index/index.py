@@ -32,6 +32,8 @@ from simpang_buffer.index.rows import (
 )
 from simpang_buffer.model import FIRST_FOLDER, GapReason, RunHeader, Segment, StreamKey
 
+# meta: no run is numbered below; what an index does not know of may bear those numbers.
+LEAST_RUN = "least_run"
 _NOWHERE = Path("/nonexistent")
 _SELECT_SEGMENTS = f"select {SEGMENT_COLUMNS} from segment s join format f on f.id = s.format_id"
 
@@ -101,7 +103,11 @@ class Index:
     async def next_run(self, key: StreamKey) -> int:
         """A run number above every one that add_run or keep_run_number was ever given for the stream."""
         await self.add_stream(key)
-        rows = await self.db.read("select next_run from stream where camera = ? and stream = ?", names(key))
+        rows = await self.db.read(
+            """select max(next_run, coalesce((select cast(value as integer) from meta where key = ?3), 0))
+               from stream where camera = ?1 and stream = ?2""",
+            (*names(key), LEAST_RUN),
+        )
         return int(rows[0][0])
 
     async def add_run(self, header: RunHeader, width: int, height: int) -> None:
