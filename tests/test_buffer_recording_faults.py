@@ -152,3 +152,21 @@ def test_whichever_call_fails_nothing_is_called_stored_that_is_not(
             assert {one.error.reason for one in outcome.failures} == {wanted}
     assert 20 < failed_at < MOST_CALLS, "no call was left to fail"
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_nothing_is_written_behind_a_torn_end_that_could_not_be_cut_off(tmp_path: Path) -> None:
+    """A table there would not be where the file's row says."""
+    torn = iter([0, 0, errno.ENOSPC])
+    uncut = iter([errno.EIO])
+
+    def fails(_: int, name: str) -> int:
+        if name == "write":
+            return next(torn, 0)
+        return next(uncut, 0) if name == "cut" else 0
+
+    (tmp_path / "media").mkdir()
+    outcome, steps = record(tmp_path / "media", Method.JOURNAL, 60.0, fails)
+
+    assert_true(tmp_path, outcome, steps, adopted=True)
+    assert [(one.error.reason, one.error.broken) for one in outcome.failures] == [(GapReason.DISK_FULL, True)]
+    assert [(row.run, row.seq) for row in outcome.rows] == [(8, 0), (8, 1)]

@@ -129,6 +129,21 @@ def test_an_error_of_syncfs_that_was_another_files_costs_no_run(tmp_path: Path) 
     assert calls.done.count("sync") == 2
 
 
+def test_a_file_that_failed_is_not_synced_again_when_the_others_are_asked_one_by_one(tmp_path: Path) -> None:
+    """Its pages count as written now, so that a second sync would succeed."""
+    failures = iter([errno.EIO])
+    calls = FaultyCalls(
+        lambda _, name: (
+            errno.EIO if name == "sync_file_system" else name == "write_back" and next(failures, 0)
+        )
+    )
+
+    reports = record(tmp_path, ["one", "two", "three"], calls=calls, file_systems=Chosen(Method.WHOLE))
+
+    assert [path.parts[-4] for path in rows(reports)] == ["two", "three"]
+    assert calls.done.count("sync") == 2
+
+
 def test_one_commit_serves_many_files(tmp_path: Path) -> None:
     calls = FaultyCalls()
 
