@@ -279,6 +279,14 @@ CASES = [
     Case("10.1 sender report without a clock", Habits(
         media=(frame(0, rtp(1)) + frame(1, b"\x80\xc8\x00\x06\x00\x00\x00\x07" + bytes(20))
                + frame(0, rtp(2)),)), packets=(1, 2)),
+    Case("10.1 sender report before the first packet", Habits(
+        {"SETUP": [setup("TRANSPORT")]},
+        media=(frame(1, build_sender_report(7, 10**15, 1, 1, 1)), 0.05, frame(0, rtp(1)) + frame(0, rtp(2)))),
+        packets=(1, 2), reports=1),
+    Case("10.1 sender report of nobody before the first packet", Habits(
+        {"SETUP": [setup("TRANSPORT")]},
+        media=(frame(1, build_sender_report(9, 10**15, 1, 1, 1)), 0.05, frame(0, rtp(1)) + frame(0, rtp(2)))),
+        packets=(1, 2), counts={"foreign_reports": 1}),
     Case("10.1 sender report", Habits(
         media=(frame(0, rtp(1)) + frame(1, build_sender_report(7, 10**15, 1, 1, 1)) + frame(0, rtp(2)),)),
         packets=(1, 2), reports=1),
@@ -325,6 +333,7 @@ async def test_quirk(case: Case) -> None:
     else:
         assert found.error is None, repr(found.error)
         assert found.packets == list(case.packets)
+        assert found.reports == case.reports
     if case.asked is not None:
         assert found.camera.methods() == list(case.asked)
     asked = [

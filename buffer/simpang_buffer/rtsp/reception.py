@@ -29,7 +29,7 @@ class Reception:
     """
 
     __slots__ = (
-        "_base", "_counts", "_ended", "_expected_before", "_highest", "_hint", "_in_order", "_last",
+        "_base", "_counts", "_early", "_ended", "_expected_before", "_highest", "_hint", "_in_order", "_last",
         "_received", "_received_before", "_report", "_report_at_s", "_ssrc", "_strange",
         "_strange_since", "index", "payload_type",
     )  # fmt: skip
@@ -49,6 +49,7 @@ class Reception:
         self._hint = ssrc_hint
         self._counts = counts
         self._ended: set[int] = set()
+        self._early: SenderReport | None = None
         self._ssrc: int | None = None
         self._last = 0
         self._base = self._highest = 0
@@ -93,13 +94,25 @@ class Reception:
             self._expected_before = self._received_before = 0
 
     def heard(self, report: SenderReport, now_s: float) -> bool:
-        """Whether a sender report is this track's; before the first packet the hint decides."""
+        """Whether a sender report is this track's. Before the first packet the hint decides; another one is
+        kept until the packets show whose it is (see early_report)."""
+        if self._ssrc is None and report.ssrc != self._hint:
+            self._early = report
+            return False
         if report.ssrc != (self._hint if self._ssrc is None else self._ssrc):
             self._counts["foreign_reports"] += 1
             return False
         self._report = middle_bits(report.ntp_us)
         self._report_at_s = now_s
         return True
+
+    def early_report(self, now_s: float) -> SenderReport | None:
+        """One that came before the first packet, once it has proved to be this track's."""
+        report = self._early
+        if report is None or self._ssrc is None:
+            return None
+        self._early = None
+        return report if self.heard(report, now_s) else None
 
     def block(self, now_s: float) -> ReportBlock | None:
         """The report since the last call; None before the first packet."""

@@ -151,6 +151,8 @@ class Session:
             self._last_media_s, self._heard = now_s, True
             for reception in self._receptions:
                 reception.settle()
+                if (early := reception.early_report(now_s)) is not None:
+                    items.append(TrackReport(reception.index, early))
         elif now_s - self._last_media_s > SILENCE_S:
             if not self._heard:
                 raise NothingPlayed(NOTHING_PLAYED)
