@@ -40,8 +40,8 @@ class Stream:
     """One stream that is or should be recorded. codec, size and rates as measured, not as promised.
 
     bytes: of its footage on the disk, the open file included; oldest_us: where that begins. lag_s: how late
-    its pictures come, beside the quickest; repairs: what was put right, how often (see repair_words). contents: what
-    of its sound and metadata is recorded, and whether key frames are far apart.
+    its pictures come, beside the quickest; repairs: what was put right, how often (see repair_words).
+    contents: what of its sound and metadata is recorded, and whether key frames are far apart.
     """
 
     name: str
