@@ -269,7 +269,8 @@ def test_killed_gateway_records_again_within_five_seconds(tmp_path: Path) -> Non
     assert _seconds(gap["end"]) - _seconds(gap["start"]) < 5 + 2
 
 
-def test_damaged_index_delays_no_recording_and_is_rebuilt_beside_it(tmp_path: Path) -> None:
+def test_damaged_index_costs_no_recording_and_is_rebuilt_beside_it(tmp_path: Path) -> None:
+    """Damaged before the start, and once more while it is open."""
     port = free_port()
     with gst_camera() as camera:
         url = f"rtsp://simpang:{quote(PASSWORD)}@127.0.0.1:{camera}/stream"
@@ -286,18 +287,33 @@ def test_damaged_index_delays_no_recording_and_is_rebuilt_beside_it(tmp_path: Pa
             until(lambda: served(second))
             until(lambda: _written(second))
             rebuilt = second.cli("buffer", "rebuild", "--data", str(second.data), "--wait")
-            status = second.cli("status")
+            checked = second.cli("buffer", "check", "--deep", "--data", str(second.data))
+            began = states(second)["utara"]["streams"][0]["recording_since"]
+            # Under its open descriptors, log and all: what is read next is no database.
+            for part in (index, index.with_name("index.db-wal")):
+                with part.open("r+b") as file:
+                    file.write(b"\xff" * part.stat().st_size)
+            until(
+                lambda: (
+                    len(list(second.data.glob("index.db.damaged-*"))) >= 2 and second.ask("buffer", "list")
+                )
+            )
+            again = second.cli("buffer", "rebuild", "--data", str(second.data), "--wait")
+            still = states(second)["utara"]["streams"][0]
             check = second.cli("buffer", "check", "--deep", "--data", str(second.data))
             coverage = second.ask("buffer", "list", "--start", "-2m", "--camera", "utara")["items"]
             second.stop()
 
     assert len(before) == 1
     assert before[0].exists()
-    assert (rebuilt.returncode, check.returncode) == (0, 0), (rebuilt.stderr, check.stdout)
-    assert "the index was damaged" in second.log or "the index is being rebuilt" in second.log
-    assert [path.name for path in second.data.glob("index.db.damaged-*")] != []
-    assert len(next(one for one in coverage if one["stream"] == "main")["spans"]) >= 2
-    assert status.returncode == 0
+    assert (rebuilt.returncode, checked.returncode) == (0, 0), (rebuilt.stderr, checked.stdout)
+    assert (again.returncode, check.returncode) == (0, 0), (again.stderr, check.stdout)
+    assert "the index is being rebuilt" in second.log
+    assert "the index is replaced" in second.log
+    # One run goes on through it all.
+    assert still["recording_since"] == began
+    spans = next(one for one in coverage if one["stream"] == "main")["spans"]
+    assert [span["run"] for span in spans] == [1, 2]
 
 
 def _written(gateway: Daemon) -> Any:
