@@ -137,7 +137,8 @@ async def record(
     segment_s: float = 60.0,
 ) -> Taken:
     """One session, from its first packet to its last."""
-    async with bench(media, segment_s=segment_s) as at:
+    # What is closed is told with the next flush, which need not be waited for here.
+    async with bench(media, segment_s=segment_s, flush_s=0.02) as at:
         return await record_at(at, description, played, audio=audio, metadata=metadata)
 
 

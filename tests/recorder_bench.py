@@ -59,7 +59,7 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench(media: Path, *, segment_s: float = 60.0) -> AsyncIterator[Bench]:
+async def bench(media: Path, *, segment_s: float = 60.0, flush_s: float = 0.2) -> AsyncIterator[Bench]:
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
     reader, unused = await asyncio.open_connection(sock=ours)
@@ -70,7 +70,7 @@ async def bench(media: Path, *, segment_s: float = 60.0) -> AsyncIterator[Bench]
     def report(reports: Sequence[Report]) -> None:
         loop.call_soon_threadsafe(reporter.take, reports)
 
-    disk = Disks({media: Disk(report, flush_s=0.2)})
+    disk = Disks({media: Disk(report, flush_s=flush_s)})
     made: list[Bench] = []
     around = Surroundings(
         site="site",

@@ -316,7 +316,7 @@ async def test_a_stream_joined_in_the_middle_begins_at_its_key_frame(
 
 async def test_key_frames_minutes_apart_are_recorded_and_said(tmp_path: Path) -> None:
     """8.9: H.264+, Zipstream. A picture every 4 s here, so that a minute and a half is two dozen of them."""
-    made = media_samples.video("h264", frames=52, key_every=24)
+    made = media_samples.video("h264", frames=28, key_every=24)
     units = [Unit(unit.nals, number * 4 * media_samples.CLOCK, unit.key) for number, unit in enumerate(made)]
     played: list[bytes | float | Turn] = []
     for number, packet in enumerate(media_samples.video_packets("h264", units, first_time=0)):
@@ -324,8 +324,8 @@ async def test_key_frames_minutes_apart_are_recorded_and_said(tmp_path: Path) ->
 
     taken = await record(tmp_path, sdp(video_section("h264")), played)
 
-    found = await check(taken, units, files=3)
-    assert [one.keys[0] for one in found] == [True] * 3
+    found = await check(taken, units, files=2)
+    assert [one.keys[0] for one in found] == [True] * 2
     assert taken.contents.key_frames_s == 96.0
     assert taken.reasons[-1] is None
 
