@@ -15,8 +15,6 @@ from simpang_buffer.model import Segment, StreamKey
 from simpang_buffer.recording.protocol import Message, run_fields, segment_fields
 from simpang_buffer.recording.row_writer import RowWriter
 
-TAKE = Take(seconds=4, segment_s=2, width=64, height=48)
-
 
 @dataclass
 class Site:
@@ -52,11 +50,11 @@ async def said_of(folder: Path, count: int) -> tuple[list[Message], list[Message
     opened: list[Message] = []
     closed: list[Message] = []
     rows: list[Segment] = []
+    (folder / "media").mkdir()
     for number in range(count):
         key = StreamKey(f"camera-{number}", "main")
-        recording = await asyncio.to_thread(
-            record, folder / "media", Take(key=key, seconds=2, width=64, height=48)
-        )
+        take = Take(key=key, seconds=2, width=64, height=48)
+        recording = await asyncio.to_thread(record, folder / "media", take)
         (row,) = recording.rows
         header = recording.files[0].head.header
         size = {"width": 64, "height": 48, "folder": 1}
