@@ -16,8 +16,10 @@ import media_samples
 WIDTH, HEIGHT = 176, 144
 _BITS = 11
 _BAR = WIDTH // _BITS
+# Its bar is always lit: what has none is no picture of ours, or not painted yet.
+_MARK = 1 << 10
 
-# Reads the number from a canvas that the video was drawn on.
+# Reads the number from a canvas that the video was drawn on; -1 before anything was painted.
 SHOWN_JS = f"""(video) => {{
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [{WIDTH}, {HEIGHT}];
@@ -28,7 +30,7 @@ SHOWN_JS = f"""(video) => {{
         const [luma] = context.getImageData(bit * {_BAR} + {_BAR // 2}, {HEIGHT // 2}, 1, 1).data;
         if (luma > 128) number |= 1 << bit;
     }}
-    return number;
+    return number & {_MARK} ? number ^ {_MARK} : -1;
 }}"""
 
 
@@ -65,10 +67,12 @@ def of_jpeg(picture: bytes) -> int:
 
 def _numbers(grey: bytes) -> list[int]:
     middle = HEIGHT // 2 * WIDTH + _BAR // 2
-    return [
+    numbers = [
         sum(1 << bit for bit in range(_BITS) if grey[at + middle + bit * _BAR] > 128)
         for at in range(0, len(grey), WIDTH * HEIGHT)
     ]
+    assert all(number & _MARK for number in numbers)
+    return [number ^ _MARK for number in numbers]
 
 
 def _pictures(count: int, width: int, height: int, fps: int, noise: int) -> Iterator[av.VideoFrame]:
@@ -76,7 +80,7 @@ def _pictures(count: int, width: int, height: int, fps: int, noise: int) -> Iter
     for number in range(count):
         frame = av.VideoFrame(width, height, "yuv420p")
         luma, *chroma = frame.planes
-        bars = b"".join((b"\xeb" if number >> bit & 1 else b"\x10") * _BAR for bit in range(_BITS))
+        bars = b"".join((b"\xeb" if (number | _MARK) >> bit & 1 else b"\x10") * _BAR for bit in range(_BITS))
         luma.update(bars.ljust(luma.line_size, b"\0") * height)
         for plane in chroma:
             plane.update(b"\x80" * plane.buffer_size)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from media_samples import SoundTrack, Unit, VideoCodec, video
 from recorded_runs import finished, video_format
 from simpang_buffer.index.index import Index
 from simpang_buffer.media.audio_format import audio_format
+from simpang_buffer.media.metadata import metadata_format
 from simpang_buffer.model import (
     FIRST_FOLDER,
     AccessUnit,
@@ -64,6 +65,7 @@ class Take:
     width: int = 160
     height: int = 120
     site: str = "site"
+    documents: bool = False  # a document of the camera's metadata with each key frame
 
     @property
     def audio(self) -> AudioFormat | None:
@@ -89,12 +91,15 @@ def record(media: Path, take: Take, *, close: bool = True, folder: int = FIRST_F
         take.audio,
         lambda: (take.start_us, AnchorSource.RTCP),
         segment_s=take.segment_s,
+        metadata=metadata_format("VND.ONVIF.METADATA") if take.documents else None,
     )
     done = Recording()
     steps: list[Step] = []
     for picture, heard in _interleaved(units, take):
         for sound in heard:
             writer.add_sound(sound)
+        if take.documents and picture.key:
+            writer.add_document(replace(picture, video=False, data=b"<tt:MetadataStream/>"))
         steps += writer.add_picture(picture, video_format(take.codec, units))
     steps += writer.finish()
     if not close:

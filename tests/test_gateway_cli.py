@@ -27,7 +27,7 @@ NOW_US = 1_795_000_000_000_000
 # Section 1 of the contract, as far as this release goes.
 VERBS = (
     "run", "demo", "demo-camera", "config check", "config show", "discover", "probe", "camera list",
-    "camera show", "status", "buffer list", "buffer check", "buffer rebuild", "clip", "job list", "job add",
+    "camera show", "status", "buffer list", "buffer check", "buffer rebuild", "clip", "snapshot", "job list", "job add",
     "job show", "job cancel", "central list", "central test", "link",
 )  # fmt: skip
 

@@ -16,9 +16,10 @@ from web_site import FRAME_TICKS
 
 ATTEMPTS = """
 import os, socket
-from simpang.picture import still
-still._rehearse()
-still._confine()
+from simpang.picture import aac, still
+from simpang.picture.confinement import confine
+still.rehearse()
+confine()
 for name, attempt in {
     "socket": lambda: socket.socket(),
     "file": lambda: open("/etc/hostname"),
@@ -61,7 +62,7 @@ async def test_same_picture_is_decoded_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\0" * 5000, b"\0\0\0\x18ftypisom" + b"\xff" * 3000, b"x" * (13 << 20)]
+    "content", [b"", b"\0" * 5000, b"\0\0\0\x18ftypisom" + b"\xff" * 3000, b"x" * (25 << 20)]
 )
 async def test_what_is_no_movie_fails_alone(content: bytes) -> None:
     async with Studio() as studio:
@@ -84,7 +85,7 @@ async def test_too_many_at_once_are_sent_away() -> None:
 async def test_process_goes_when_its_keeper_does() -> None:
     async with Studio() as studio:
         await studio.still("one", movie)
-        process = studio._process
+        process = studio.process
         assert process is not None
 
     assert process.returncode is not None

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from media_files import decode_errors, probe
+from numbered_pictures import HEIGHT, WIDTH, numbered, of_jpeg
+from recorded_runs import perform
 from simpang.web import footage, readers
 from simpang.web.ranges import ByteRange, Unsatisfiable, parse_range
 from simpang.web.times import format_time, parse_time
-from simpang_buffer.model import GapReason, StreamKey, segment_path
+from simpang_buffer.index.index import Index
+from simpang_buffer.media.descriptors import JPEG, esds
+from simpang_buffer.media.fmp4 import video_entry
+from simpang_buffer.model import (
+    AccessUnit,
+    AnchorSource,
+    GapReason,
+    StreamKey,
+    VideoFormat,
+    segment_path,
+)
 from simpang_buffer.reading.clips import Clip, clips
+from simpang_buffer.recording.places import only
+from simpang_buffer.recording.segment_writer import OpenFile, RunStart, SegmentWriter, Step
 from web_site import camera, now_us, open_site, record, stream
+
+__all__ = ["numbered"]
 
 KEY = StreamKey("utara", "main")
 CLIP = "/api/v1/cameras/utara/streams/main/clip.mp4"
@@ -306,3 +325,91 @@ def slowly(here: asyncio.Semaphore, go_on: asyncio.Event) -> Callable[..., Await
         return await clips(*asked, **more)
 
     return read
+
+
+FRAME = CLIP.replace("clip.mp4", "frame.jpg")
+
+
+@pytest.mark.usefixtures("numbered")
+async def test_a_picture_is_the_key_frame_before_a_moment_or_exactly_the_one_on_the_screen(
+    tmp_path: Path,
+) -> None:
+    async with open_site(tmp_path) as site, site.client() as client:
+        site.roster.told = [camera()]
+        start = now_us() - 60 * SECOND
+        for run, codec in enumerate(("h264", "h265"), 1):
+            at_run = start + run * 20 * SECOND
+            shape = {"width": WIDTH, "height": HEIGHT}
+            await record(site.gateway.index, KEY, at_run, run=run, codec=codec, frames=60, **shape)  # type: ignore[arg-type]  # one of the two
+            for query_, number in (
+                ({"at": 22.4, "exact": "0"}, 15),
+                ({"at": 22.4, "exact": "1"}, 22),
+                ({"at": 0.0, "exact": "1"}, 0),
+                ({"at": 59.9, "exact": "1"}, 59),
+                ({"at": 80.0, "exact": "1"}, 59),
+            ):
+                at_us = at_run + int(float(query_["at"]) * SECOND) // 15
+                asked = {"at": format_time(at_us), "exact": str(query_["exact"])}
+                async with client.get(FRAME, params=asked) as response:
+                    picture, headers = await response.read(), response.headers
+                assert response.status == 200, await response.text()
+                assert await asyncio.to_thread(of_jpeg, picture) == number, (codec, query_)
+                shown_us = parse_time(headers["Simpang-Time"])
+                assert abs(shown_us - (at_run + number * SECOND // 15)) <= 1
+                assert headers["Simpang-Key-Frame"] == str(int(number % 15 == 0))
+        async with client.get(FRAME, params=asked, headers={"If-None-Match": headers["ETag"]}) as response:
+            assert response.status == 304
+        async with client.get(FRAME, params={"at": format_time(start)}) as response:
+            assert (response.status, (await response.json())["code"]) == (404, "nothing-recorded")
+        async with client.get(FRAME, params={"at": "noon", "exact": "2", "width": "-1"}) as response:
+            body = await response.json()
+        assert {error["path"] for error in body["errors"]} == {"at", "exact", "width"}
+
+
+async def test_a_picture_that_the_camera_sent_as_jpeg_is_that_jpeg(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site, site.client() as client:
+        site.roster.told = [camera()]
+        start = now_us() - 60 * SECOND
+        pictures = await record_jpegs(site.gateway.index, KEY, start, 45)
+
+        async with client.get(
+            FRAME, params={"at": format_time(start + 31 * SECOND // 15), "exact": "1"}
+        ) as response:
+            served = await response.read()
+        async with client.get(
+            FRAME, params={"at": format_time(start + 31 * SECOND // 15), "width": "64"}
+        ) as response:
+            small = await response.read()
+
+    assert served == pictures[31]
+    assert small.startswith(b"\xff\xd8") and len(small) < len(served)
+
+
+async def record_jpegs(index: Index, key: StreamKey, start_us: int, count: int) -> list[bytes]:
+    """A run of an MJPEG camera, 15 pictures a second; what it sent."""
+    painter = av.CodecContext.create("mjpeg", "w")
+    assert isinstance(painter, av.VideoCodecContext)
+    painter.width, painter.height, painter.pix_fmt = 160, 120, "yuvj420p"
+    painter.time_base = Fraction(1, 15)
+    jpegs = []
+    for number in range(count):
+        frame = av.VideoFrame(160, 120, "yuvj420p")
+        for plane in frame.planes:
+            plane.update(random.Random(number).randbytes(plane.buffer_size))
+        frame.pts = number
+        jpegs += [bytes(packet) for packet in painter.encode(frame)]
+    entry = video_entry(b"mp4v", 160, 120, esds(JPEG))
+    format_ = VideoFormat("mp4v.6C", 160, 120, entry)
+    cutter = SegmentWriter(
+        RunStart("digulis", key, 1, None, 0), only(index.media), None,
+        lambda: (start_us, AnchorSource.RTCP), segment_s=600,
+    )  # fmt: skip
+    steps: list[Step] = []
+    for number, jpeg in enumerate(jpegs):
+        unit = AccessUnit(True, number * 6000, 0, True, jpeg, start_us + number * SECOND // 15)
+        steps += cutter.add_picture(unit, format_)
+    (segment,) = await asyncio.to_thread(perform, [*steps, *cutter.finish()])
+    assert isinstance(steps[0], OpenFile)
+    await index.add_run(steps[0].file.head.header, 160, 120)
+    await index.add_segment(segment)
+    return jpegs

@@ -9,7 +9,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from media_samples import g711
 from numbered_pictures import HEIGHT, SHOWN_JS, WIDTH, numbered
+from recordings import Take, recorded
 from simpang.web.times import format_time
 from simpang_buffer.model import StreamKey
 from web_browser import Watched, browse
@@ -22,7 +24,7 @@ CLIP = "/api/v1/cameras/utara/streams/main/clip.mp4"
 SECOND = 1_000_000
 
 # Loads an address into a <video>, shows some moments of it, then plays it to its end.
-_PLAY_JS = """async ([address, moments, shownJs]) => {
+_PLAY_JS = """async ([address, moments, shownJs, numbered]) => {
     const shown = eval(shownJs), video = document.createElement("video");
     video.muted = true;
     document.body.append(video);
@@ -30,7 +32,11 @@ _PLAY_JS = """async ([address, moments, shownJs]) => {
         video.addEventListener(event, done, { once: true });
         video.addEventListener("error", () => failed(new Error(video.error.message)), { once: true });
     });
-    const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const painted = async () => {
+        for (let tries = 0; tries < 200 && numbered && shown(video) < 0; tries++) await frame();
+        await frame();
+    };
     let ready = once("loadeddata");
     video.src = address;
     await ready;
@@ -53,9 +59,10 @@ _PLAY_JS = """async ([address, moments, shownJs]) => {
 }"""
 
 
-async def play(watched: Watched, address: str, moments: list[float]) -> Any:
+async def play(watched: Watched, address: str, moments: list[float], *, pictures: bool = False) -> Any:
+    """pictures: they are numbered."""
     async with asyncio.timeout(30):
-        return await watched.page.evaluate(_PLAY_JS, [address, moments, SHOWN_JS])
+        return await watched.page.evaluate(_PLAY_JS, [address, moments, SHOWN_JS, pictures])
 
 
 @pytest.mark.usefixtures("numbered")
@@ -72,9 +79,38 @@ async def test_the_first_picture_is_the_one_asked_for_and_so_is_the_last(tmp_pat
         }
         async with browse(site) as watched:
             # In the middle of pictures: before the first key frame that is shown, and behind it.
-            seen = await play(watched, f"{CLIP}?{urlencode(query)}", [0.3, 2.03, 4.03, 0])
+            seen = await play(watched, f"{CLIP}?{urlencode(query)}", [0.3, 2.03, 4.03, 0], pictures=True)
 
     assert seen["first"] == first
     assert seen["moments"] == [first + 4, first + 30, first + 60, first]
     assert seen["last"] == behind - 1
     assert seen["duration"] == pytest.approx((behind - first) / 15, abs=1.5)
+
+
+async def test_sound_that_browsers_do_not_play_is_made_such_that_they_do(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site:
+        site.roster.told = [camera()]
+        start = now_us() - 60 * SECOND
+        take = Take(seconds=6, start_us=start, key=KEY, sound=g711("PCMA", seconds=6))
+        await recorded(site.gateway.index, take)
+        query = {"start": format_time(start), "end": format_time(start + 6 * SECOND)}
+        async with browse(site) as watched:
+            heard = await play(watched, f"{CLIP}?{urlencode(query | {'audio': 'aac'})}", [3.0])
+
+    assert heard["soundBytes"] > 6 * 768
+    assert heard["duration"] == pytest.approx(6, abs=0.3)
+
+
+async def test_a_track_that_browsers_do_not_know_does_not_stop_them(tmp_path: Path) -> None:
+    """The metadata of the camera is kept in what is played, beside the pictures."""
+    async with open_site(tmp_path) as site:
+        site.roster.told = [camera()]
+        start = now_us() - 60 * SECOND
+        await recorded(site.gateway.index, Take(seconds=6, start_us=start, key=KEY, documents=True))
+        query = {"start": format_time(start), "end": format_time(start + 6 * SECOND)}
+        async with browse(site) as watched:
+            plain = await play(watched, f"{CLIP}?{urlencode(query)}", [3.0])
+            exact = await play(watched, f"{CLIP}?{urlencode(query | {'exact': '1'})}", [3.0])
+
+    assert plain["duration"] == pytest.approx(6, abs=0.3)
+    assert exact["duration"] == pytest.approx(6, abs=0.3)

@@ -20,6 +20,8 @@ def filled(frame: bytes) -> bytes:
         raise ValueError(f"an AAC frame of {len(frame)} bytes")
     # Behind the END there are only the zeros that make whole bytes.
     number = int.from_bytes(frame, "big")
+    if not number:
+        raise ValueError("an AAC frame without an end")
     trailing = (number & -number).bit_length() - 1
     number >>= trailing
     if number & 0b111 != _END:

@@ -10,9 +10,12 @@ import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
+from simpang_buffer.media.fmp4 import AUDIO_TRACK
 from simpang_buffer.model import VIDEO_TIMESCALE
+from simpang_buffer.reading.browser_sound import browser_sound
 from simpang_buffer.reading.clips import Clip, Part
 from simpang_buffer.reading.layout import Layout
+from simpang_buffer.reading.movie_header import with_sample_entry
 from simpang_buffer.reading.sound_share import SoundShare
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,14 +30,13 @@ def playlist(
     *,
     event: bool = False,
     over: bool = True,
-    init_bytes: Callable[[Part], int] = lambda part: len(part.format.init),
-    sound: Callable[[Part], SoundShare | None] = lambda part: None,
+    aac: bool = False,
 ) -> Iterator[str]:
-    """The playlist, a piece for each part. address: where a part is served (`ProgressiveMp4.read` with
-    indexed=False), quoted as a URI must be. event: a player may have read it while it grew. over: it is
-    complete.
+    """The playlist, a piece for each part.
 
-    One entry per chunk, or per file where the clip's files are not read.
+    address: where a part is served (`ProgressiveMp4.read` with indexed=False, and with an encoder if aac),
+    quoted as a URI must be. event: a player may have read it while it grew. over: it is complete. One entry
+    per chunk, or per file where the clip's files are not read.
     """
     target_s = _target_s(clip)
     yield (
@@ -43,8 +45,8 @@ def playlist(
     )
     begun = False
     for part in clip.parts:
-        head = init_bytes(part)
-        entries = list(_entries(part, sound(part), head, target_s))
+        head, sound = _head(part, aac=aac, whole=over or part is not clip.parts[-1])
+        entries = list(_entries(part, sound, head, target_s))
         if not over and part.slices[-1].source.growing and part.slices[-1].stop is None:
             entries = [one for one in entries if one.chunk != entries[-1].chunk]
         if not entries:
@@ -72,6 +74,14 @@ class _Entry:
         self.chunk = chunk
         self.start = self.end = start
         self.ticks = 0
+
+
+def _head(part: Part, *, aac: bool, whole: bool) -> tuple[int, SoundShare | None]:
+    """How long the part's header is, and what stands behind its fragments."""
+    heard = browser_sound(part.format, part.start_us, part.end_us, whole=whole) if aac else None
+    if heard is None:
+        return len(part.format.init), None
+    return len(with_sample_entry(part.format.init, AUDIO_TRACK, heard.entry)), heard.share
 
 
 def _target_s(clip: Clip) -> int:

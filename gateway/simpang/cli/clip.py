@@ -27,9 +27,10 @@ def add(verbs: Verbs, shared: argparse.ArgumentParser) -> None:
         "clip",
         clip,
         summary="save what was recorded in a range of time as MP4",
-        text="Begins at the key frame at or before --start. Where recording was interrupted or the camera's "
-        "encoding changed, a further file begins: FILE-1.mp4, FILE-2.mp4 and so on. Exit code 5 if "
-        "nothing was recorded. Nothing is re-encoded.",
+        text="Begins at the key frame at or before --start; with --exact it shows from the picture of --start "
+        "to the last before --end. Where recording was interrupted or the camera's encoding changed, a "
+        "further file begins: FILE-1.mp4, FILE-2.mp4 and so on. Exit code 5 if nothing was recorded. Nothing "
+        "is re-encoded.",
         examples="""
             simpang clip --camera utara --start -10m --end now -o utara.mp4
             simpang clip --camera utara --start 2026-11-24T02:00:00Z --end 2026-11-24T02:05:00Z -o a.mp4
@@ -37,6 +38,11 @@ def add(verbs: Verbs, shared: argparse.ArgumentParser) -> None:
     )
     stream_options(parser, camera_needed=True)
     range_options(parser, needed=True)
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="show exactly the range, to the picture; the key frame before it is in the file, unseen",
+    )
     parser.add_argument(
         "-o",
         metavar="FILE",
@@ -54,7 +60,7 @@ def clip(arguments: argparse.Namespace) -> int:
     path = f"/api/v1/cameras/{arguments.camera}/streams/{arguments.stream}/clip.mp4"
 
     async def fetch(api: Api) -> list[dict[str, str]]:
-        return await _fetch(api, path, start_us, end_us, arguments.output)
+        return await _fetch(api, path, start_us, end_us, arguments.output, exact=arguments.exact)
 
     written = ask(arguments, fetch)
     if arguments.json and arguments.output != "-":
@@ -64,7 +70,9 @@ def clip(arguments: argparse.Namespace) -> int:
     return Exit.DONE
 
 
-async def _fetch(api: Api, path: str, start_us: int, end_us: int, output: str) -> list[dict[str, str]]:
+async def _fetch(
+    api: Api, path: str, start_us: int, end_us: int, output: str, *, exact: bool
+) -> list[dict[str, str]]:
     """Writes every part to its file; returns what was written, first to last."""
     from simpang.cli.output import note
     from simpang.web.times import format_time
@@ -72,7 +80,8 @@ async def _fetch(api: Api, path: str, start_us: int, end_us: int, output: str) -
     start, end = format_time(start_us), format_time(end_us)
     written: list[dict[str, str]] = []
     while True:
-        async with api.stream(path, {"start": start, "end": end}) as response:
+        query = {"start": start, "end": end, "exact": str(int(exact))}
+        async with api.stream(path, query) as response:
             following = response.headers.get("Simpang-Next")
             if output == "-":
                 await _copy(response.content.iter_chunked(_BLOCK_BYTES), sys.stdout.buffer)
@@ -81,7 +90,7 @@ async def _fetch(api: Api, path: str, start_us: int, end_us: int, output: str) -
                 return written
             single = following is None and not written
             name = _numbered(Path(output), None if single else len(written) + 1)
-            async with _replacing(name) as file:
+            async with replacing(name) as file:
                 await _copy(response.content.iter_chunked(_BLOCK_BYTES), file)
         part = {
             "file": str(name),
@@ -101,7 +110,7 @@ def _numbered(path: Path, number: int | None) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def _replacing(path: Path) -> AsyncIterator[BinaryIO]:
+async def replacing(path: Path) -> AsyncIterator[BinaryIO]:
     """A file that takes its name only when it is whole; what breaks off leaves nothing behind."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -23,6 +23,7 @@ from simpang.cli import (
     link,
     probe,
     run,
+    snapshot,
     status,
 )
 from simpang.cli.exits import CliError, Exit
@@ -37,7 +38,7 @@ _EPILOG = """exit codes: 0 done; 1 failed or found faults; 2 usage or configurat
 4 refused; 5 nothing recorded or not found; 75 try again later"""
 
 # In the order of a first day.
-_VERBS = (run, discover, probe, config, status, clock, cameras, link, clip, buffer, jobs, centrals)
+_VERBS = (run, discover, probe, config, status, clock, cameras, link, clip, snapshot, buffer, jobs, centrals)
 
 # A time relative to now, which argparse would take for an option.
 _RELATIVE = re.compile(r"-\d+(\.\d+)?[smhd]")

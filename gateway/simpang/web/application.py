@@ -14,6 +14,7 @@ from simpang.web.problems import problems_middleware
 from simpang.web.readers import READERS, Readers
 from simpang.web.routes import ROUTES
 from simpang.web.sender import sender
+from simpang.web.sound import sound_room
 
 if TYPE_CHECKING:
     from simpang.gateway import Gateway
@@ -41,6 +42,7 @@ def make_app(gateway: Gateway) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(live.close_all)
     app.cleanup_ctx.append(snapshot.studio)
+    app.cleanup_ctx.append(sound_room)
     app.cleanup_ctx.append(sender)
     return app
 

@@ -1,7 +1,8 @@
 """clip.mp4: the first part of what was recorded in a range, as one MP4 that can be asked for by byte ranges.
 
 `exact=1` shows from the picture asked for to the picture asked for; else from the key frame at or before the
-start, in whole fragments. `form=hls` is the file whose bytes a playlist counts.
+start, in whole fragments. `form=hls` is the file whose bytes a playlist counts. `audio=aac` is for browsers,
+which play no G.711 in MP4; evidence carries the sound as it was sent.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import asyncio
 import hashlib
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import hdrs, web
 
-from simpang.web.context import Range, range_of, stream_of
-from simpang.web.footage import MOST_CLIP_S, clip_of, footage_there
+from simpang.web.context import Range, now_us, range_of, stream_of
+from simpang.web.footage import MOST_CLIP_S, SETTLE_US, clip_of, footage_there
 from simpang.web.problems import Problem
 from simpang.web.ranges import ByteRange, Unsatisfiable, parse_range
 from simpang.web.readers import READERS
 from simpang.web.sender import SENDER
+from simpang.web.sound import SOUND
 from simpang.web.times import format_time
 from simpang_buffer.model import StreamKey
 from simpang_buffer.reading.clips import Part
@@ -37,19 +40,20 @@ class Wish:
 
     exact: bool
     hls: bool
+    aac: bool
 
 
 def wish_of(request: web.Request) -> Wish:
     """Of the query; every fault in one Problem."""
     faults = []
     chosen = {}
-    for name, allowed in (("exact", ("0", "1")), ("form", ("file", "hls"))):
+    for name, allowed in (("exact", ("0", "1")), ("form", ("file", "hls")), ("audio", ("original", "aac"))):
         chosen[name] = request.query.get(name, allowed[0])
         if chosen[name] not in allowed:
             faults.append((name, f"must be {' or '.join(allowed)}"))
     if faults:
         raise Problem("malformed", "The clip's form cannot be used.", errors=faults)
-    return Wish(exact=chosen["exact"] == "1", hls=chosen["form"] == "hls")
+    return Wish(exact=chosen["exact"] == "1", hls=chosen["form"] == "hls", aac=chosen["audio"] == "aac")
 
 
 async def get_clip(request: web.Request) -> web.StreamResponse:
@@ -57,10 +61,12 @@ async def get_clip(request: web.Request) -> web.StreamResponse:
     key, asked, wish = stream_of(request), range_of(request, MOST_CLIP_S), wish_of(request)
     there = await footage_there(request, key, asked)
     with request.app[READERS].reading(there.end_us - there.start_us):
-        return await _answer(request, key, there, wish)
+        return await _answer(request, key, there, wish, over=now_us() >= asked.end_us + SETTLE_US)
 
 
-async def _answer(request: web.Request, key: StreamKey, asked: Range, wish: Wish) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, key: StreamKey, asked: Range, wish: Wish, *, over: bool
+) -> web.StreamResponse:
     # A player reads a playlist's file piece by piece, so only the files that a piece lies in are opened.
     clip = await clip_of(request, key, asked, detail=False if wish.hls else None)
     # A start that is a part's own (Simpang-Next of the one before) means that part, even where the one before
@@ -68,8 +74,18 @@ async def _answer(request: web.Request, key: StreamKey, asked: Range, wish: Wish
     first = next((at for at, part in enumerate(clip.parts) if part.start_us == asked.start_us), 0)
     part, following = clip.parts[first], clip.parts[first + 1 : first + 2]
     between = (asked.start_us, asked.end_us) if wish.exact else None
+    encode = request.app[SOUND].encode if wish.aac else None
+    # Of a file that a playlist counts nothing may change while it grows, not even where its sound ends.
+    lay_out = partial(
+        ProgressiveMp4.read,
+        part,
+        between=between,
+        indexed=not wish.hls,
+        encode=encode,
+        whole=over or not wish.hls or bool(following),
+    )
     try:
-        movie = await asyncio.to_thread(ProgressiveMp4.read, part, between=between, indexed=not wish.hls)
+        movie = await asyncio.to_thread(lay_out)
     except ReadingError as error:
         raise Problem("unavailable", str(error)) from error
     headers = {
@@ -91,10 +107,10 @@ async def _answer(request: web.Request, key: StreamKey, asked: Range, wish: Wish
 async def _send(
     request: web.Request, key: StreamKey, movie: ProgressiveMp4, headers: dict[str, str]
 ) -> web.StreamResponse:
-    sent, partial = _wanted(request, movie.total_bytes, headers[hdrs.ETAG])
-    response = web.StreamResponse(status=206 if partial else 200, headers=headers)
+    sent, ranged = _wanted(request, movie.total_bytes, headers[hdrs.ETAG])
+    response = web.StreamResponse(status=206 if ranged else 200, headers=headers)
     response.content_length = sent.size_bytes
-    if partial:
+    if ranged:
         response.headers[hdrs.CONTENT_RANGE] = f"bytes {sent.start}-{sent.end - 1}/{movie.total_bytes}"
     if request.method == hdrs.METH_HEAD:
         await response.prepare(request)

@@ -67,18 +67,19 @@ async def get_playlist(request: web.Request) -> web.Response:
     """HLS over byte ranges of clip.mp4, one address per part. It grows while the range reaches into now."""
     key, asked = stream_of(request), range_of(request, MOST_CLIP_S)
     now = now_us()
+    audio = {"audio": "aac"} if request.query.get("audio") == "aac" else {}
 
     def address(part: Part) -> str:
         # The end as it was asked for: the address of what grows stays the same.
         query = {"start": format_time(part.start_us), "end": format_time(asked.end_us), "form": "hls"}
-        return f"clip.mp4?{urlencode(query)}"
+        return f"clip.mp4?{urlencode(query | audio)}"
 
     there = await footage_there(request, key, asked)
     with request.app[READERS].reading(there.end_us - there.start_us):
         found = await clip_of(request, key, there)
         event, over = now < asked.end_us + _LATELY_US, now >= asked.end_us + SETTLE_US
         text = await asyncio.to_thread(
-            lambda: "".join(playlist(found, address, event=event, over=over)),
+            lambda: "".join(playlist(found, address, event=event, over=over, aac=bool(audio)))
         )
     return web.Response(
         body=text.encode(),

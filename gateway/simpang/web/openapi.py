@@ -32,6 +32,14 @@ QUERIES: dict[str, dict[str, Any]] = {
         "description": "1: show from the picture of start to the last before end, and not whole fragments",
         "schema": {"enum": ["0", "1"]},
     },
+    "audio": {
+        "description": "aac: G.711, which no browser plays in MP4, is made AAC on the way",
+        "schema": {"enum": ["original", "aac"]},
+    },
+    "width": {
+        "description": "at most so many pixels wide; 0: as it is",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 8192},
+    },
     "form": {
         "description": "hls: without segment index, as a playlist counts its bytes",
         "schema": {"enum": ["file", "hls"]},

@@ -41,7 +41,7 @@ export class ClipPlayer {
   async open(start, moment) {
     const from = Date.parse(start);
     const end = wire(Math.min(from + CLIP_MS, Date.now()));
-    const url = `${this.path}/clip.mp4?start=${encodeURIComponent(start)}&end=${encodeURIComponent(end)}&exact=1`;
+    const url = `${this.path}/clip.mp4?start=${encodeURIComponent(start)}&end=${encodeURIComponent(end)}&exact=1&audio=aac`;
     let response;
     try {
       response = await ask(url, { method: "HEAD" });

@@ -90,7 +90,7 @@ export class Saving {
     const parts = [];
     let start = wire(this.choice.start);
     while (start && parts.length < MOST_PARTS) {
-      const url = `${this.path}/clip.mp4?start=${encodeURIComponent(start)}&end=${encodeURIComponent(wire(this.choice.end))}&exact=1`;
+      const url = `${this.path}/clip.mp4?start=${encodeURIComponent(start)}&end=${encodeURIComponent(wire(this.choice.end))}&exact=1&audio=aac`;
       const { headers } = await ask(url, { method: "HEAD" });
       const name = /filename="([^"]+)"/.exec(headers.get("Content-Disposition") ?? "")?.[1] ?? "clip.mp4";
       parts.push({
