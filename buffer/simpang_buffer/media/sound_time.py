@@ -4,9 +4,7 @@ from __future__ import annotations
 
 # Below this a stamp only wavers around its samples; above it, sound is missing.
 _TOLERANCE_S = 0.1
-# A stamp may be ahead of its arrival by so much.
-_AHEAD_S = 5
-# Sound that its own count puts so far ahead of its arrival is too much of it.
+# A stamp that puts sound so far ahead of its arrival is wrong; what its own count puts there is too much.
 _SURPLUS_S = 1.0
 
 
@@ -43,24 +41,24 @@ class SoundTime:
     def place(self, stamp: int, samples: int, arrival_us: int) -> int | None:
         """The frame's decode time, or None when it must be dropped: before the run, or too much of it."""
         ticks = self.ticks(stamp)
+        arrived = self._aligned_ticks + (arrival_us - self._aligned_arrival_us) * self._timescale // 1_000_000
+        most = int(_SURPLUS_S * self._timescale)
         if self._arrival_us is None:
             if ticks < 0:
                 self.dropped += 1
                 return None
             self._next = ticks
         else:
-            waited = (arrival_us - self._arrival_us) * self._timescale // 1_000_000
             off = ticks - self._next
             if self._catching_up and off < -samples // 2:
                 self.dropped += 1
                 return None
             self._catching_up = False
-            if off > waited + _AHEAD_S * self._timescale or off < -_TOLERANCE_S * self._timescale:
+            if ticks - arrived > most or off < -_TOLERANCE_S * self._timescale:
                 ticks = self._next  # the count goes on, and the stamps are led on from here
             elif off > _TOLERANCE_S * self._timescale:
                 self._next = ticks
-        arrived = self._aligned_ticks + (arrival_us - self._aligned_arrival_us) * self._timescale // 1_000_000
-        if self._next - arrived > _SURPLUS_S * self._timescale:
+        if self._next - arrived > most:
             self.dropped += 1
             return None
         placed = self._next

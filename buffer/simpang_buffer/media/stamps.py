@@ -22,6 +22,8 @@ _BEHIND_ARRIVALS_S = 30
 _WINDOW_US = 30_000_000
 # So many pictures that agree with each other, and not with the line, are a new line.
 _PICTURES_OF_A_NEW_LINE = 3
+# A careless clock steps back now and then; one that runs backwards tells nothing.
+_MOST_BACKWARDS = 2
 
 
 class Stamps:
@@ -48,6 +50,7 @@ class Stamps:
         self._stray = 0
         self._stray_arrival_us = 0
         self._strays = 0
+        self._backwards = 0
         self.jumped = False
         self.restamped = 0
 
@@ -63,12 +66,16 @@ class Stamps:
         ticks = unwrapped + self._shift
         if step == 0:
             ticks = self._repeated(waited)
-        elif self._fits(ticks - self._newest, waited, reordered) and self._keeps_pace(ticks, arrival_us):
+        elif (
+            self._fits(ticks - self._newest, waited, reordered)
+            and self._keeps_pace(ticks, arrival_us)
+            and (step > 0 or reordered or self._backwards < _MOST_BACKWARDS)
+        ):
             self._believe(stamp, unwrapped)
             if ticks <= self._newest and not reordered:
                 ticks = self._newest + 1
         else:
-            ticks = self._restamp(stamp, unwrapped, waited, arrival_us, reordered)
+            ticks = self._restamp(stamp, unwrapped, arrival_us, reordered)
         self._follow(ticks, arrival_us)
         if ticks > self._newest:
             self._newest, self._newest_arrival_us = ticks, arrival_us
@@ -110,6 +117,7 @@ class Stamps:
             self._spacing = min(step, self._rate)
         self._raw, self._unwrapped = stamp, unwrapped
         self._strays = self._repeats = 0
+        self._backwards = 0 if step > 0 else self._backwards + 1
 
     def _repeated(self, waited: int) -> int:
         # Two pictures with one stamp: the second stands within the usual distance, so that the next, rightly
@@ -119,12 +127,14 @@ class Stamps:
         self.restamped += 1
         return self._newest + max(1, min(waited, most))
 
-    def _restamp(self, stamp: int, unwrapped: int, waited: int, arrival_us: int, reordered: bool) -> int:
+    def _restamp(self, stamp: int, unwrapped: int, arrival_us: int, reordered: bool) -> int:
         self.restamped += 1
-        ticks = self._newest + max(1, min(waited, self._rate))
+        # Where it stands by its arrival, if that is later, and not so far that a stall becomes a picture's.
+        arrived = self._late(0, arrival_us) - min(self._least_before, self._least)
+        ticks = max(self._newest + 1, min(arrived, self._newest + self._rate))
         since_stray = max(0, (arrival_us - self._stray_arrival_us) * self._rate // 1_000_000)
         step = signed(stamp - self._stray)
-        if self._strays and step and self._fits(step, since_stray, reordered):
+        if self._strays and (step > 0 or (step and reordered)) and self._fits(step, since_stray, reordered):
             self._strays += 1
         else:
             self._strays = 1

@@ -173,6 +173,7 @@ class RunClock:
             base_us, source = self._arrival_base_us, AnchorSource.ARRIVAL
             if reported is not None and _is_delay(self._arrival_base_us - reported):
                 base_us, source = reported, AnchorSource.RTCP
+            self._drift.anchor(self._arrival_base_us)
             # A gateway without a battery starts at 1970, and nothing is dated before it.
             self._anchor = max(0, base_us - lead_us), source
         return self._anchor
