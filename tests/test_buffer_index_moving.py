@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,15 +239,15 @@ async def test_what_is_evicted_while_it_is_copied_leaves_no_copy(at: Site) -> No
     assert await at.whole()
 
 
-@pytest.mark.parametrize("harm", ["altered", "shorter", "gone"])
+@pytest.mark.parametrize("harm", ["another", "shorter", "gone"])
 async def test_a_file_that_is_not_what_its_row_says_stays_where_it_is(at: Site, harm: str) -> None:
     row = (await at.rows())[5]
     path = at.index.path_of(row)
-    content = path.read_bytes()
-    if harm == "altered":
-        path.write_bytes(bytes(8) + content[8:])
+    if harm == "another":
+        async with at.index.db.transaction() as tx:
+            await tx.run("update segment set seal = zeroblob(32) where seq = 5")
     elif harm == "shorter":
-        path.write_bytes(content[:-1])
+        path.write_bytes(path.read_bytes()[:-1])
     else:
         path.unlink()
 
@@ -257,6 +258,37 @@ async def test_a_file_that_is_not_what_its_row_says_stays_where_it_is(at: Site, 
     assert not (at.index.files(2).root / row.path).exists()
     assert at.mover.move is not None
     assert (at.mover.move.problems, at.mover.move.left_bytes) == (1, row.size_bytes)
+
+
+async def test_damage_is_moved_as_it_is(at: Site) -> None:
+    """A bad sector costs its second; the rest of the file is worth as much on the other disk."""
+    row = (await at.rows())[5]
+    path = at.index.path_of(row)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+
+    await at.mover.begin(1, 2, BYTES_PER_S)
+    await at.done()
+
+    assert {one.folder for one in await at.rows()} == {2}
+    assert (at.index.files(2).root / row.path).read_bytes() == damaged
+
+
+async def test_a_disk_that_does_not_keep_what_is_written_gets_no_original_deleted(at: Site) -> None:
+    class Loses(Copier):
+        def _pour(self, reading: int, writing: int, size_bytes: int, bytes_per_s: int) -> bytes:
+            digest = super()._pour(reading, writing, size_bytes, bytes_per_s)
+            os.pwrite(writing, b"\0", size_bytes // 2)
+            return digest
+
+    at.mover._copier = Loses()
+    await at.mover.begin(1, 2, BYTES_PER_S)
+
+    with pytest.raises(OSError, match="does not hold what was written"):
+        await at.mover.run_once()
+    assert {row.folder for row in await at.rows()} == {1}
+    assert await at.whole()
 
 
 async def test_a_reader_that_meets_a_moved_file_finds_it_again(at: Site) -> None:

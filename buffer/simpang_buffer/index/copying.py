@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import hashlib
 import os
 import threading
 import time
@@ -62,19 +64,20 @@ class Copier:
             target.unlink(row.path)
             writing = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
             try:
-                self._pour(reading, writing, size_bytes, bytes_per_s)
+                digest = self._pour(reading, writing, size_bytes, bytes_per_s)
                 os.fsync(writing)
                 for descriptor in (reading, writing):
                     # What is read back comes from the disk, and recording's own pages stay in memory.
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-                self._verify(target, row, writing)
+                self._verify(target, row, writing, digest)
             finally:
                 os.close(writing)
         finally:
             os.close(reading)
 
-    def _pour(self, reading: int, writing: int, size_bytes: int, bytes_per_s: int) -> None:
-        left = size_bytes
+    def _pour(self, reading: int, writing: int, size_bytes: int, bytes_per_s: int) -> bytes:
+        """The SHA-256 of what was read."""
+        left, digest = size_bytes, hashlib.sha256()
         while left:
             if self._stopped.is_set():
                 raise CopyFailed("the move was stopped")
@@ -86,8 +89,10 @@ class Copier:
             if not data:
                 raise CopyFailed("it became shorter while it was copied")
             left -= len(data)
+            digest.update(data)
             while data:
                 data = data[os.write(writing, data) :]
+        return digest.digest()
 
     def _rest(self, bytes_per_s: int) -> None:
         """Until the next piece is due; what was not used of the rate is not made up for."""
@@ -97,15 +102,17 @@ class Copier:
             self._stopped.wait(min(wait_s, _LONGEST_REST_S))
         self._due_s += _PIECE_BYTES / bytes_per_s
 
-    def _verify(self, target: MediaFiles, row: Segment, writing: int) -> None:
-        found = None
+    def _verify(self, target: MediaFiles, row: Segment, writing: int, digest: bytes) -> None:
+        """That the disk holds what was read, and that this is what the row is about."""
+        found, at = hashlib.sha256(), 0
+        while data := os.pread(writing, _PIECE_BYTES, at):
+            found.update(data)
+            at += len(data)
+        if found.digest() != digest:
+            raise OSError(
+                errno.EIO, "the disk does not hold what was written to it", str(target.root / row.path)
+            )
+        # Without a table (adopted on a full disk) or with a head that is damaged, it is still moved as it is.
         with contextlib.suppress(BadBox):
-            found = ClosedFiles().row(writing, row.key, target.folder)[0].seal
-        if found is None:
-            try:
-                # Adopted on a full disk, so that it has no table.
-                found = target.read_back(row.path).seal
-            except BadBox as error:
-                raise CopyFailed(f"it is damaged ({error})") from error
-        if found != row.seal:
-            raise CopyFailed("it does not end with the seal that its row names")
+            if ClosedFiles().row(writing, row.key, target.folder)[0].seal != row.seal:
+                raise CopyFailed("it does not end with the seal that its row names")
