@@ -154,8 +154,7 @@ class ClockSite:
         return [data for path in sorted(media.rglob("*.mp4")) for _, data in track_samples(path, VIDEO_TRACK)]
 
     async def rows(self) -> list[Segment]:
-        rows = await self.index.segments(KEY, -(1 << 60), 1 << 60)
-        return sorted(rows, key=lambda row: (row.run, row.seq))
+        return await rows_of(self.index)
 
     async def _hear(self) -> None:
         """As the daemon does it."""
@@ -238,6 +237,12 @@ async def clock_site(
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+async def rows_of(index: Index) -> list[Segment]:
+    """The camera's, in the order of recording."""
+    rows = await index.segments(KEY, -(1 << 60), 1 << 60)
+    return sorted(rows, key=lambda row: (row.run, row.seq))
 
 
 class _Late:

@@ -16,10 +16,15 @@ import pytest
 
 from clock_site import ARCHIVE, ARCHIVE_DAYS, DAY_US, TRUE_BOOT_US, Clocks, ClockSite, clock_site
 from recorder_bench import KEY
+from simpang.clock_keeper import ClockKeeper
 from simpang_buffer.index.clock_moves import is_dated
+from simpang_buffer.index.index import open_index
+from simpang_buffer.index.media_files import MediaFiles
+from simpang_buffer.index.rebuild import Rebuild
 from simpang_buffer.model import GapReason
 from simpang_buffer.reading.clips import clips
 from simpang_buffer.reading.coverage import coverage
+from simpang_buffer.reading.gaps import RunStart, Stretch, explain
 from simpang_buffer.reading.tail import no_tail
 
 HOUR_US = 3_600_000_000
@@ -129,6 +134,35 @@ async def test_a_clock_that_is_set_costs_no_picture_and_no_footage(
         await check(site, scenario)
 
 
+async def test_the_files_alone_tell_when_they_were_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index is lost after the next boot, when nobody knows what the clock of the one before was."""
+    scenario = SCENARIOS["set twice before NTP"]
+    clocks = scenario.clocks()
+    async with clock_site(tmp_path, clocks, monkeypatch) as (site, end):
+        for seconds, act in scenario.acts:
+            await site.play(seconds)
+            await act(site)
+        await site.play(25)
+        await end()
+        known = await site.rows()
+        (tmp_path / "lost").mkdir()
+
+        async with open_index(tmp_path / "lost" / "index.db", tmp_path / "media") as index:
+            await Rebuild(index, {1: MediaFiles(index.media)}, "site", rest=0).run()
+            before = [row.start_us for row in await rows_of(index)]
+            clocks.wall_us, clocks.synchronised = 10_000_000, False
+            later = ClockKeeper(index, site, "of the next boot", read=clocks.reading)
+            await later.prepare()
+            found = await rows_of(index)
+
+    assert min(before) < YEAR_US
+    assert [(row.run, row.seq, row.start_us, row.end_us) for row in found] == [
+        (row.run, row.seq, row.start_us, row.end_us) for row in known
+    ]
+
+
 @pytest.mark.parametrize(("synchronised", "evicted"), [(True, 9), (False, 0)])
 async def test_age_evicts_under_a_trusted_clock_only(
     synchronised: bool, evicted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -163,6 +197,30 @@ async def test_what_a_leap_would_evict_goes_once_it_is_confirmed_or_has_lasted_a
     # What is older than 30 days now: all but the last twenty.
     first = next(hour for hour, count in enumerate(evicted) if count)
     assert (first, evicted[first] >= 9) == (2 if confirms else 24, True)
+
+
+@pytest.mark.parametrize(
+    ("hole_us", "reason", "found"),
+    [
+        (40_000, GapReason.CLOCK_STEP, []),
+        (HOUR_US, GapReason.CLOCK_STEP, [GapReason.CLOCK_STEP]),
+        (40_000, GapReason.TIMEOUT, [GapReason.TIMEOUT]),
+        (-HOUR_US, GapReason.CLOCK_STEP, []),
+    ],
+)
+def test_a_step_of_the_clock_is_a_gap_where_it_left_one(
+    hole_us: int, reason: GapReason, found: list[GapReason]
+) -> None:
+    """Back in time there is none; and two runs of one session follow each other but for a picture's length."""
+    ends_us, begins_us = 2 * HOUR_US, 2 * HOUR_US + hole_us
+    runs = [RunStart(HOUR_US, ends_us, None), RunStart(begins_us, begins_us + HOUR_US, reason)]
+    stretches = [Stretch(run.start_us, run.end_us, number) for number, run in enumerate(runs)]
+    up_to_us = max(stretch.end_us for stretch in stretches)
+
+    gaps = list(explain(HOUR_US if hole_us > 0 else begins_us, up_to_us, stretches, runs, [], None))
+
+    assert [gap.reason for gap in gaps] == found
+    assert all((gap.start_us, gap.end_us) == (ends_us, begins_us) for gap in gaps)
 
 
 async def check(site: ClockSite, scenario: Scenario) -> None:

@@ -120,7 +120,10 @@ def _never_recorded(
     if inside:
         yield Gap(start_us, end_us, GapReason.DISK_ERROR)
     elif after is not None:
-        yield Gap(start_us, end_us, after.previous_end or GapReason.DISABLED)
+        reason = after.previous_end or GapReason.DISABLED
+        # A session goes on over a step: between its two runs no picture is missing, but a picture's length.
+        if reason is not GapReason.CLOCK_STEP or end_us - start_us >= CONTINUOUS_US:
+            yield Gap(start_us, end_us, reason)
     elif current_reason is not None:
         yield Gap(start_us, end_us, current_reason)
 
