@@ -12,10 +12,12 @@ import pytest
 import pytest_asyncio
 
 from recordings import KEY, START_US, Recording, Take, index_all, recorded, written
-from simpang_buffer.index.check import check
+from simpang_buffer.index.adoption import adopt
+from simpang_buffer.index.check import Depth, check
 from simpang_buffer.index.garbage import empty_garbage
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.media_files import MediaFiles
+from simpang_buffer.media.boxes import Scan
 from simpang_buffer.model import GapReason, segment_path
 from simpang_buffer.reading.clips import clips
 from simpang_buffer.reading.tail import no_tail
@@ -161,3 +163,19 @@ async def test_a_check_beside_eviction_and_recording_finds_nothing(index: Index)
         while not done.is_set() or not checks:
             assert await check(index.media, other, recording=True) == []
             checks += 1
+
+
+async def test_a_file_that_had_no_room_for_its_table_is_whole(index: Index) -> None:
+    """Adopted on a full disk, it ends with its last seal."""
+    run = await written(index.media, Take(seconds=4, run=1), close=False)
+    path = run.files[0].path
+
+    class Full(MediaFiles):
+        def close_torn(self, path: Path, scanned: Scan) -> None:
+            os.truncate(self.root / path, scanned.good_end)
+
+    await adopt(index.media, index, files=Full(index.media))
+
+    assert path.stat().st_size == (await index.segments(KEY, 0, START_US * 2))[0].size_bytes
+    for depth in Depth:
+        assert await check(index.media, index, depth=depth) == []

@@ -23,7 +23,7 @@ from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.opening import open_whole_index
 from simpang_buffer.index.recovery import read_due
 from simpang_buffer.media.boxes import Scan
-from simpang_buffer.model import RunHeader, segment_path
+from simpang_buffer.model import RunHeader, StreamKey, segment_path
 
 NOW_US = START_US + 3_600_000_000
 
@@ -298,3 +298,39 @@ async def test_backups_are_made_and_skipped_with_a_reason(
         await until(lambda: one.keeper.condition().backup_skipped is not None)
         await asyncio.to_thread(blocked.rmdir)
         await until(lambda: one.keeper.condition().backup_skipped is None)
+
+
+async def test_a_stream_that_is_new_since_the_start_is_not_adopted(data: Path) -> None:
+    media = data / "media"
+    other = StreamKey("yard", "main")
+    async with open_whole_index(data / "index.db", media, "site", NOW_US) as (index, due):
+        keeper = IndexKeeper(
+            index, "site", folders=lambda: [MediaFiles(media)], due=due, now_us=lambda: NOW_US
+        )
+        await keeper.prepare()
+        live = await written(media, Take(seconds=4, key=other), close=False)
+        before = live.files[0].path.read_bytes()
+        running = asyncio.create_task(keeper.run())
+        await until(lambda: keeper.condition().state == "ok")
+        running.cancel()
+        await asyncio.wait([running])
+
+        assert live.files[0].path.read_bytes() == before
+        assert await index.run(other, 1) is None
+
+
+async def test_a_run_that_an_exchanged_index_hears_of_late_has_its_files(data: Path) -> None:
+    async with kept(data) as one:
+        await until(ok(one))
+        live = await written(
+            data / "media", Take(seconds=4, segment_s=2, run=9, start_us=START_US + 5 * 10**7)
+        )
+        for row in live.rows:
+            await one.index.add_segment(row)
+
+        head = live.files[0].head
+        await one.index.add_run(head.header, head.video.width, head.video.height)
+
+        assert await one.index.segments_of_run(KEY, 9) == live.rows
+        run = await one.index.run(KEY, 9)
+        assert run is not None and (run.last_seq, run.end_us) == (1, live.rows[1].end_us)

@@ -125,6 +125,23 @@ async def test_the_newest_are_there_first_and_what_is_known_is_not_read_again(in
     assert await index.settled_run(KEY) == 4
 
 
+async def test_the_newest_of_all_streams_come_first(index: Index) -> None:
+    """A stream that was recorded last year does not keep yesterday's waiting."""
+    for key, run, seconds in ((KEY, 1, 0), (SUB, 1, 500), (KEY, 2, 1000), (SUB, 2, 1500)):
+        start_us = START_US + seconds * SECOND_US
+        await written(index.media, Take(seconds=2, segment_s=1, run=run, key=key, start_us=start_us))
+    seen: list[tuple[StreamKey, int]] = []
+
+    class Seen(Index):
+        async def take_in(self, key: StreamKey, header: object, segments: object, **more: object) -> int:  # type: ignore[override]  # only looks
+            seen.append((key, segments[0].run))  # type: ignore[index]  # segments
+            return await super().take_in(key, header, segments, **more)  # type: ignore[arg-type]  # passed on
+
+    await rebuild(Seen(index.db, index.media)).run()
+
+    assert seen == [(SUB, 2), (KEY, 2), (SUB, 1), (KEY, 1)]
+
+
 @pytest.mark.parametrize("end", range(12))
 async def test_power_may_go_between_any_two_steps(tmp_path: Path, end: int) -> None:
     (tmp_path / "media").mkdir()

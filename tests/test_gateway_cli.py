@@ -27,7 +27,8 @@ NOW_US = 1_795_000_000_000_000
 # Section 1 of the contract, as far as this release goes.
 VERBS = (
     "run", "demo", "demo-camera", "config check", "config show", "discover", "probe", "camera list",
-    "camera show", "status", "buffer list", "buffer check", "buffer rebuild", "clip", "snapshot", "job list", "job add",
+    "camera show", "status", "buffer list", "buffer check", "buffer rebuild", "clip", "snapshot", "job list",
+    "job add",
     "job show", "job cancel", "central list", "central test", "link",
 )  # fmt: skip
 
@@ -219,8 +220,14 @@ def test_buffer_check_reads_as_deep_as_it_is_told(tmp_path: Path) -> None:
     assert run("buffer", "rebuild", "--data", str(tmp_path), "--site", "site")[0] == 0
     file, fragment = run_files.files[0], run_files.files[0].fragments[1]
     found = {}
-    for what, at in (("media", fragment.offset + fragment.size_bytes - 5), ("box", fragment.offset + 5)):
-        content = file.path.read_bytes()
+    content = file.path.read_bytes()
+    places = {
+        "media": fragment.offset + fragment.size_bytes - 5,
+        "box": fragment.offset + 5,
+        "time": content.index(b"tfdt", fragment.offset) + 15,
+        "seal": fragment.offset + fragment.size_bytes + 31,
+    }
+    for what, at in places.items():
         file.path.write_bytes(content[:at] + b"#" + content[at + 1 :])
         for depth in (("--depth", "rows"), ("--depth", "boxes"), ("--deep",)):
             code, out, _ = run("buffer", "check", "--data", str(tmp_path), "--json", *depth)
@@ -234,6 +241,13 @@ def test_buffer_check_reads_as_deep_as_it_is_told(tmp_path: Path) -> None:
         ("box", "rows"): (0, []),
         ("box", "boxes"): (1, ["boxes"]),
         ("box", "--deep"): (1, ["sealed"]),
+        ("time", "rows"): (0, []),
+        ("time", "boxes"): (1, ["boxes"]),
+        ("time", "--deep"): (1, ["sealed"]),
+        # When it was taken stands beside the hash, and once more in the table.
+        ("seal", "rows"): (0, []),
+        ("seal", "boxes"): (1, ["boxes"]),
+        ("seal", "--deep"): (1, ["boxes"]),
     }
 
 

@@ -183,6 +183,8 @@ class _Checker:
             return Finding("sealed", path, words)
         if not belongs(scanned.header.run, row.key, row.run, row.seq):
             return Finding("differs", path, "it is not what its name says")
+        if not scanned.closed and scanned.good_end != row.size_bytes:
+            return Finding("boxes", path, "the table says otherwise than the boxes before it")
         found = segment_of_scan(scanned, row.size_bytes)
         # A run that was dated anew, or another site's that was renamed, goes by its row.
         if row != replace(

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from simpang_buffer.media.boxes import Header, parse_moof, read_header, read_moof, read_table
 from simpang_buffer.media.fmp4 import VIDEO_TRACK
 from simpang_buffer.media.seal import SEAL_BYTES, BadBox, parse_seal_box
+from simpang_buffer.model import Fragment
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +27,47 @@ class Structure:
 
 
 def read_structure(file: BinaryIO) -> Structure:
-    """Of a closed file. Reads about a hundred bytes a fragment. Raises BadBox without a whole header."""
+    """Of a file that is not being written. Reads about a hundred bytes a fragment. Raises BadBox without a
+    whole header."""
     header = read_header(file)
-    fragments, frames, at, seal = 0, 0, header.end, header.start_digest
+    file_bytes = file.seek(0, 2)
+    found: list[Fragment] = []
+    at, seal = header.end, header.start_digest
+    fault: str | None = None
     try:
         listed, last_seal = read_table(file)
-        table_at = listed[-1].offset + listed[-1].size_bytes + SEAL_BYTES if listed else header.end
-        for entry in listed:
-            if entry.offset != at:
-                raise BadBox(f"the table has a fragment at {entry.offset}, where {at} is due")
-            moof = read_moof(file, at)
-            head = file.read(8)
-            mdat_bytes = int.from_bytes(head[:4], "big")
-            if head[4:] != b"mdat" or len(moof) + mdat_bytes != entry.size_bytes:
-                raise BadBox(f"no mdat behind the moof at {at}, or not of the size that the table says")
-            video = [track for track in parse_moof(moof) if track.track_id == VIDEO_TRACK]
-            if len(video) != 1 or video[0].decode_time != entry.decode_time:
-                raise BadBox(f"the moof at {at} is not the one that the table says")
-            file.seek(at + entry.size_bytes)
-            found = parse_seal_box(file.read(SEAL_BYTES))
-            if (found.wall_us, found.flags) != (entry.start_us, entry.flags):
-                raise BadBox(f"the seal behind {at} is not the one that the table says")
-            seal = found.digest
-            fragments += 1
-            frames += len(video[0].durations)
-            at += entry.size_bytes + SEAL_BYTES
-        if at != table_at or seal != last_seal:
-            raise BadBox("the table ends otherwise than the file")
+        end = listed[-1].offset + listed[-1].size_bytes + SEAL_BYTES if listed else at
     except BadBox as error:
-        return Structure(header, fragments, frames, seal, str(error))
-    return Structure(header, fragments, frames, seal, None)
+        # Where there was no room for it, a file ends with its last seal.
+        listed, last_seal, end, fault = [], b"", file_bytes, str(error)
+    try:
+        while at < end:
+            fragment, seal = _read_fragment(file, at)
+            found.append(fragment)
+            at += fragment.size_bytes + SEAL_BYTES
+    except BadBox as error:
+        fault = str(error)
+    else:
+        if not last_seal and at == file_bytes:
+            fault = None
+        elif last_seal and (found != listed or seal != last_seal):
+            fault = "the table says otherwise than the boxes before it"
+    return Structure(header, len(found), sum(one.frames for one in found), seal, fault)
+
+
+def _read_fragment(file: BinaryIO, at: int) -> tuple[Fragment, bytes]:
+    """A fragment as its boxes tell it, and the hash in its seal."""
+    moof = read_moof(file, at)
+    head = file.read(8)
+    mdat_bytes = int.from_bytes(head[:4], "big")
+    if head[4:] != b"mdat" or mdat_bytes < 8:
+        raise BadBox(f"no mdat behind the moof at {at}")
+    size_bytes = len(moof) + mdat_bytes
+    video = [track for track in parse_moof(moof) if track.track_id == VIDEO_TRACK]
+    if len(video) != 1:
+        raise BadBox(f"the moof at {at} tells of no video")
+    file.seek(at + size_bytes)
+    seal = parse_seal_box(file.read(SEAL_BYTES))
+    frames, duration = len(video[0].durations), video[0].duration
+    fragment = Fragment(at, size_bytes, video[0].decode_time, duration, seal.wall_us, seal.flags, frames)
+    return fragment, seal.digest
