@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import pytest
 
-from clock_site import ARCHIVE, ARCHIVE_DAYS, DAY_US, TRUE_BOOT_US, Clocks, ClockSite, clock_site
+from clock_site import ARCHIVE, ARCHIVE_DAYS, DAY_US, TRUE_BOOT_US, Clocks, ClockSite, clock_site, rows_of
 from recorder_bench import KEY
 from simpang.clock_keeper import ClockKeeper
 from simpang_buffer.index.clock_moves import is_dated
@@ -211,7 +211,7 @@ async def test_what_a_leap_would_evict_goes_once_it_is_confirmed_or_has_lasted_a
 def test_a_step_of_the_clock_is_a_gap_where_it_left_one(
     hole_us: int, reason: GapReason, found: list[GapReason]
 ) -> None:
-    """Back in time there is none; and two runs of one session follow each other but for a picture's length."""
+    """Back in time there is none; two runs of one session follow each other but for a picture's length."""
     ends_us, begins_us = 2 * HOUR_US, 2 * HOUR_US + hole_us
     runs = [RunStart(HOUR_US, ends_us, None), RunStart(begins_us, begins_us + HOUR_US, reason)]
     stretches = [Stretch(run.start_us, run.end_us, number) for number, run in enumerate(runs)]
