@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from fuzzing import Target, packed, packets
 from media_files import build_file, run_header
 from media_samples import aac, parameter_sets, rtp_packet, video, video_packets
 from simpang.web.ranges import Unsatisfiable, parse_range
+from simpang_buffer.index.closed_file import ClosedFiles
 from simpang_buffer.media.bits import Unreadable
 from simpang_buffer.media.boxes import parse_moof, read_header, read_table, scan
 from simpang_buffer.media.fmp4 import Sample, TrackRun, fragment
@@ -18,6 +20,7 @@ from simpang_buffer.media.parameter_sets import Encoding
 from simpang_buffer.media.parameter_store import ParameterSetStore
 from simpang_buffer.media.seal import BadBox, parse_run_box, run_box
 from simpang_buffer.media.sps import parse_h264_sps, parse_h265_sps
+from simpang_buffer.media.structure import read_structure
 from simpang_buffer.model import StreamKey
 from simpang_buffer.recording.intake import Intake
 from simpang_buffer.recording.places import only
@@ -91,6 +94,8 @@ def targets(scratch: Path) -> Iterator[Target]:
     torn = build_file("h264", video("h264", frames=15, width=96, height=64), closed=False)
     words = (b"moof", b"mdat", b"moov", b"uuid", b"traf", b"trun", b"tfdt", b"stsd", b"spTB", b"\xff" * 8)
     yield Target("recovery", [closed.data, torn.data, torn.data[:-30]], _recovery, (BadBox,), words)
+    yield Target("closed-file", [closed.data], _closed_file, (BadBox,), words)
+    yield Target("structure", [closed.data, torn.data], _structure, (BadBox,), words)
     yield Target("header", [closed.init + run_box(closed.header)], _header, (BadBox,), words)
     table = closed.data[closed.table_at :]
     yield Target("fragment-table", [table], _table(closed.table_at), (BadBox,))
@@ -253,6 +258,19 @@ class Quiet:
 def _recovery(data: bytes) -> object:
     scanned = scan(io.BytesIO(data))
     return _roughly(len(scanned.fragments)), scanned.closed
+
+
+def _closed_file(data: bytes) -> object:
+    descriptor = os.memfd_create("closed")
+    try:
+        os.write(descriptor, data)
+        return ClosedFiles().row(descriptor, StreamKey("gate", "main"), 1)
+    finally:
+        os.close(descriptor)
+
+
+def _structure(data: bytes) -> object:
+    return read_structure(io.BytesIO(data))
 
 
 def _header(data: bytes) -> object:

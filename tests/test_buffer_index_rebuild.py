@@ -21,6 +21,7 @@ from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.rebuild import Rebuild
 from simpang_buffer.index.retention import Limits, Retention
 from simpang_buffer.index.space import Space
+from simpang_buffer.media.seal import run_box, table_box
 from simpang_buffer.model import GapReason, Segment, StreamKey, segment_path
 from stopping import Countdown, PowerCut, StoppingFiles, StoppingIndex
 
@@ -376,3 +377,28 @@ async def test_eviction_during_a_rebuild_takes_what_is_oldest_on_the_disk(index:
     assert {(4, 0), (4, 1)} <= set(known)
     await work.run()
     assert await check(index.media, index) == []
+
+
+@pytest.mark.parametrize("poison", ["first_chunk", "time"])
+async def test_a_file_that_no_row_can_hold_stops_nothing(index: Index, poison: str) -> None:
+    """Somebody's disk, with right checksums."""
+    run = await written(index.media, Take(seconds=4, segment_s=2, run=1))
+    file = run.files[0]
+    head, fragments = file.head.header, file.fragments
+    if poison == "first_chunk":
+        head = replace(head, first_chunk=-1)
+    else:
+        fragments = [replace(one, start_us=(1 << 63) + one.start_us) for one in fragments]
+    body = file.path.read_bytes()[len(file.head.to_bytes()) :][
+        : sum(one.size_bytes + 68 for one in fragments)
+    ]
+    start = file.head.init + run_box(head)
+    shift = len(start) - len(file.head.to_bytes())
+    moved = [replace(one, offset=one.offset + shift) for one in fragments]
+    file.path.write_bytes(start + body + table_box(moved, run.rows[0].seal))
+
+    report = await rebuild(index).run()
+
+    assert report.problems == ()
+    assert (1, 1) in [(row.run, row.seq) for row in await rows(index)]
+    assert len(list(file.path.parent.iterdir())) == 2

@@ -18,6 +18,7 @@ from simpang_buffer.media.seal import (
     SEAL_BYTES,
     TABLE_END_BYTES,
     TABLE_UUID,
+    TIME_LIMIT_US,
     UUID_HEADER_BYTES,
     BadBox,
     first_digest,
@@ -36,7 +37,6 @@ MAX_MOOV_BYTES = 1 << 20
 MAX_MOOF_BYTES = 1 << 20
 # mdat is hashed in blocks, so its size never becomes memory.
 _BLOCK_BYTES = 1 << 18
-_TIME_LIMIT = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def _read_fragment(file: BinaryIO, offset: int, file_bytes: int, previous: bytes
     if len(video) != 1:
         raise BadBox("fragment without video")
     duration = video[0].duration
-    if video[0].decode_time >= _TIME_LIMIT or seal.wall_us >= _TIME_LIMIT or duration >= 1 << 32:
+    if video[0].decode_time >= TIME_LIMIT_US or seal.wall_us >= TIME_LIMIT_US or duration >= 1 << 32:
         raise BadBox("fragment's time is out of range")
     size_bytes = len(moof) + mdat_bytes
     return Fragment(

@@ -57,6 +57,10 @@ _TABLE_EXTRA_BYTES = UUID_HEADER_BYTES + _TABLE_HEAD.size + HASH_BYTES + 4 + TAB
 MAX_TABLE_BYTES = _TABLE_EXTRA_BYTES + MAX_TABLE_FRAGMENTS * _ENTRY.size
 
 
+# What a database can hold with room to add to it; 146,000 years.
+TIME_LIMIT_US = 1 << 62
+
+
 class BadBox(ValueError):
     """A box that is not what we write: foreign, torn or altered."""
 
@@ -105,14 +109,14 @@ def run_header(fields: Mapping[str, Any]) -> RunHeader:
             site=_id(fields["site"]),
             camera=_id(fields["camera"]),
             stream=_id(fields["stream"]),
-            run=_whole(fields["run"]),
-            seq=_whole(fields["seq"]),
+            run=_count(fields["run"]),
+            seq=_count(fields["seq"]),
             codec=_text(fields["codec"]),
             anchor_us=_whole(fields["anchor_us"]),
             anchor_source=AnchorSource(fields["anchor_source"]),
             camera_offset_us=None if offset is None else _whole(offset),
             previous_end=None if previous_end is None else GapReason(previous_end),
-            first_chunk=_whole(fields["first_chunk"]),
+            first_chunk=_count(fields["first_chunk"]),
             boot_id=None if boot_id is None else _text(boot_id)[:64],
             anchor_boot_us=None if boot_id is None else _whole(fields["anchor_boot_us"]),
         )
@@ -253,6 +257,8 @@ def summarise_table(payload: bytes) -> TableSummary:
         end_us = start_us + duration * 1_000_000 // VIDEO_TIMESCALE
     if first_us is None or first_offset is None or expected is None:
         raise BadBox("fragment table without a fragment")
+    if max(first_us, end_us) >= TIME_LIMIT_US:
+        raise BadBox("fragment table's time is out of range")
     count = (len(payload) - (_TABLE_EXTRA_BYTES - UUID_HEADER_BYTES)) // _ENTRY.size
     return TableSummary(count, frames, chunks, first_us, end_us, first_offset, expected, seal)
 
@@ -288,6 +294,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise BadBox(f"run header has {value!r:.40} for a text")
     return value
+
+
+def _count(value: object) -> int:
+    if (number := _whole(value)) < 0:
+        raise BadBox(f"run header has {number} for a count")
+    return number
 
 
 def _whole(value: object) -> int:
