@@ -65,6 +65,7 @@ class Take:
     width: int = 160
     height: int = 120
     site: str = "site"
+    noise: int = 0  # bytes of each picture that do not compress
     documents: bool = False  # a document of the camera's metadata with each key frame
 
     @property
@@ -84,6 +85,7 @@ def record(media: Path, take: Take, *, close: bool = True, folder: int = FIRST_F
         height=take.height,
         key_every=take.key_every,
         b_frames=take.b_frames,
+        noise=take.noise,
     )
     writer = SegmentWriter(
         RunStart(take.site, take.key, take.run, take.previous_end, None),

@@ -27,10 +27,10 @@ def add(verbs: Verbs, shared: argparse.ArgumentParser) -> None:
         "clip",
         clip,
         summary="save what was recorded in a range of time as MP4",
-        text="Begins at the key frame at or before --start; with --exact it shows from the picture of --start "
-        "to the last before --end. Where recording was interrupted or the camera's encoding changed, a "
-        "further file begins: FILE-1.mp4, FILE-2.mp4 and so on. Exit code 5 if nothing was recorded. Nothing "
-        "is re-encoded.",
+        text="Begins at the key frame at or before --start; with --exact it shows from the picture of "
+        "--start to the last before --end. Where recording was interrupted or the camera's encoding "
+        "changed, a further file begins: FILE-1.mp4, FILE-2.mp4 and so on. Exit code 5 if nothing was "
+        "recorded. Nothing is re-encoded.",
         examples="""
             simpang clip --camera utara --start -10m --end now -o utara.mp4
             simpang clip --camera utara --start 2026-11-24T02:00:00Z --end 2026-11-24T02:05:00Z -o a.mp4
