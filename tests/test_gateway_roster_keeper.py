@@ -285,10 +285,13 @@ async def test_flapping_camera_warns_once_and_says_when_it_is_back(
 
 
 async def test_full_disk_is_not_blamed_on_the_camera(kept: KeptCamera) -> None:
-    kept.state = lambda spec: StreamStatus("unreachable", "disk-full", "no space left")
+    """Not even by the question that is asked of a camera that has not been recorded for long."""
+    kept.state = lambda spec: StreamStatus("connecting", "disk-full", "no space left")
 
     with kept.kept() as keeper:
         await kept.until(lambda: shown(keeper).reason == "disk-full")
+        await kept.passes(minutes=3)
+        assert (shown(keeper).state, shown(keeper).reason) == (CameraState.CONNECTING, "disk-full")
 
         assert "disk" in shown(keeper).remedy
 

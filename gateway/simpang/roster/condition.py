@@ -13,6 +13,7 @@ from simpang_onvif.errors import OnvifError, Reason
 # Reasons that are about who signs in, and not about whether anybody is there.
 SIGN_IN = (Reason.AUTH, Reason.LOCKED)
 
+_DISK = ("disk-full", "disk-error")
 _ORDER = ("recording", "disabled", "connecting", "unreachable", "auth")
 
 
@@ -36,6 +37,10 @@ def condition(
     status = worst(statuses)
     if statuses and status.state == "recording":
         return Condition(CameraState.RECORDING)
+    if status.state == "connecting" and status.reason in _DISK:
+        # Whatever the camera says meanwhile, it is not what keeps it from being recorded.
+        remedy = words.CAMERA[status.reason].remedy.en
+        return Condition(CameraState.CONNECTING, status.reason, status.detail, remedy)
     well = any(one.state == "recording" for one in statuses)
     if trouble is not None and not well:
         state = CameraState.AUTH if trouble.reason in SIGN_IN else CameraState.UNREACHABLE
