@@ -33,9 +33,11 @@ MAX_QUEUED_BYTES = 32 << 20
 # A step that finds the thread asleep waits so long for others, so that streams share its wake-ups, and those
 # of the loop and the daemon that hear of it. A reader of the file sees a fragment later by so much.
 GATHER_S = 0.2
-# From one flush to the next, by flush_s: a flush takes time, and ext4 commits its journal by itself every
-# 5 s, which with a flush_s of 5 doubles what is written of it if we come just behind (measured).
-_PERIOD = 0.95
+# A flush begins so long before flush_s is over: waiting for the others' steps and the flush itself take time.
+# And ext4 commits its journal by itself every 5 s, which with a flush_s of 5 doubles what is written of it if
+# we come just behind (measured).
+_AHEAD_S = 0.25
+_LEAST_PERIOD = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Disk:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._report = report
-        self._period_s = flush_s * _PERIOD
+        self._period_s = max(flush_s - _AHEAD_S, flush_s * _LEAST_PERIOD)
         self._gather_s = min(gather_s, flush_s)
         self._leaving = threading.Event()
         self._max_queued_bytes = max_queued_bytes
