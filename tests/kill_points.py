@@ -15,11 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kill_scenarios import ALWAYS, prepared
+from kill_scenarios import ALWAYS, prepared, site_folders
 from simpang_buffer.index.adoption import adopt
 from simpang_buffer.index.check import check
 from simpang_buffer.index.holds import holds
-from simpang_buffer.index.index import open_index
+from simpang_buffer.index.index import Index, open_index
+from simpang_buffer.index.media_files import MediaFiles
+from simpang_buffer.index.moving import Mover
+from simpang_buffer.model import FIRST_FOLDER
 
 _SCENARIOS = Path(__file__).with_name("kill_scenarios.py")
 # All that changes a file, a folder, or what of them is durable.
@@ -54,7 +57,8 @@ def points(scenario: str, folder: Path) -> Iterator[Point]:
     """Every one of a scenario, by the calls that a whole run makes."""
     data = _fresh(scenario, folder)
     trace = folder / "trace"
-    _run(scenario, data, "-o", str(trace), "-e", f"trace={','.join(CALLS)}")
+    done = _run(scenario, data, "-o", str(trace), "-e", f"trace={','.join(CALLS)}")
+    assert done.returncode == 0, done.stderr
     made: Counter[tuple[str, str]] = Counter()
     for line in trace.read_text().splitlines():
         match = re.match(r"(\d+)\s+(\w+)\(", line)
@@ -95,26 +99,40 @@ def _fresh(scenario: str, folder: Path) -> Path:
 
 
 async def _look(data: Path, promises: list[str]) -> tuple[list[str], list[str]]:
-    media = data / "media"
+    if (data / "second").exists():
+        async with site_folders(data) as (index, folders):
+            mover = Mover(index, folders, now_us=lambda: 0)
+            await mover.prepare()
+            await folders.look()
+            return await _found(index, folders.files(), promises)
     async with open_index(data / "index.db") as index:
-        faults = list(await index.faults())
-        faults += [
-            f"{one.code} {one.path}: {one.words}"
-            for one in await check(media, index, deep=True)
-            # An unknown file is what a death leaves; it is adopted next.
-            if one.code != "unknown"
-        ]
-        report = await adopt(media, index)
+        return await _found(index, [index.files(FIRST_FOLDER)], promises)
+
+
+async def _found(index: Index, files: list[MediaFiles], promises: list[str]) -> tuple[list[str], list[str]]:
+    """Faults, and promises that were not kept."""
+    faults = list(await index.faults())
+    # An unknown file is what a death leaves; it is adopted next.
+    faults += [words for words in await _checked(index, files) if not words.startswith("unknown ")]
+    for one in files:
+        report = await adopt(one.root, index, files=one)
         faults += [f"{problem.path}: {problem.words}" for problem in report.problems]
-        faults += [f"{one.code} {one.path}: {one.words}" for one in await check(media, index, deep=True)]
-        lost = []
-        ends = {str(key): max((s.end_us for s in await index.segments(key, *ALWAYS)), default=0)
-                for key in await index.streams()}  # fmt: skip
-        held = {one.id for one in await holds(index.db)}
-        for promise in promises:
-            what, which, value = promise.split()
-            if what == "kept" and ends.get(which, 0) < int(value):
-                lost.append(f"{promise}, and it ends at {ends.get(which, 0)}")
-            if what == "held" and int(value) not in held:
-                lost.append(promise)
+    faults += await _checked(index, files)
+    ends = {
+        str(key): max((row.end_us for row in await index.segments(key, *ALWAYS)), default=0)
+        for key in await index.streams()
+    }
+    held = {one.id for one in await holds(index.db)}
+    lost = []
+    for promise in promises:
+        what, which, value = promise.split()
+        if what == "kept" and ends.get(which, 0) < int(value):
+            lost.append(f"{promise}, and it ends at {ends.get(which, 0)}")
+        if what == "held" and int(value) not in held:
+            lost.append(promise)
     return faults, lost
+
+
+async def _checked(index: Index, files: list[MediaFiles]) -> list[str]:
+    found = await check(index.media, index, deep=True, folders=files)
+    return [f"{one.code} {one.path}: {one.words}" for one in found]

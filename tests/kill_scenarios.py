@@ -11,8 +11,8 @@ import os
 import queue
 import sqlite3
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from media_samples import video
@@ -20,9 +20,13 @@ from recorded_runs import pictures, video_format
 from recordings import START_US, Recording, Take, index_all, record
 from simpang_buffer.index.adoption import adopt
 from simpang_buffer.index.backup import back_up, backup_path
+from simpang_buffer.index.clock_moves import move_run
+from simpang_buffer.index.folder_identity import FolderPlan
+from simpang_buffer.index.folders import Folders
 from simpang_buffer.index.holds import HoldWish, hold, release
-from simpang_buffer.index.index import open_index
+from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.media_files import MediaFiles
+from simpang_buffer.index.moving import Mover
 from simpang_buffer.index.rebuild import Rebuild
 from simpang_buffer.index.retention import Limits, Retention
 from simpang_buffer.model import FIRST_FOLDER, AnchorSource, StreamKey
@@ -110,6 +114,37 @@ async def rebuilding(data: Path) -> None:
         await Rebuild(index, {FIRST_FOLDER: MediaFiles(data / "media")}, "site", rest=0).run()
 
 
+async def dating_anew(data: Path) -> None:
+    """The clock was an hour slow."""
+    async with open_index(data / "index.db") as index:
+        for key in (GATE, YARD):
+            await move_run(index, key, 1, START_US + 60 * SECOND_US + HOUR_US)
+        await _say_kept(data)
+
+
+async def moving(data: Path) -> None:
+    """All footage to a second disk."""
+    async with site_folders(data) as (index, folders):
+        mover = Mover(index, folders, now_us=lambda: START_US)
+        await mover.prepare()
+        await folders.look()
+        await mover.begin(1, 2, 1 << 40)
+        while mover.move is not None and mover.move.state != "done":
+            await mover.run_once()
+        await _say_kept(data)
+
+
+@asynccontextmanager
+async def site_folders(data: Path) -> AsyncIterator[tuple[Index, Folders]]:
+    """The data folder, and a second disk in it."""
+    async with open_index(data / "index.db") as index:
+        plans = [
+            FolderPlan(place, lambda total: Limits(total, 0, 30), mount=False, first=place.name == "media")
+            for place in (data / "media", data / "second")
+        ]
+        yield index, Folders(index, "site", plans, data=data, now_us=lambda: START_US)
+
+
 SCENARIOS: dict[str, Callable[[Path], Awaitable[None]]] = {
     "recording": recording,
     "adopting": adopting,
@@ -118,6 +153,8 @@ SCENARIOS: dict[str, Callable[[Path], Awaitable[None]]] = {
     "migrating": migrating,
     "backing_up": backing_up,
     "rebuilding": rebuilding,
+    "dating_anew": dating_anew,
+    "moving": moving,
 }
 
 
@@ -125,6 +162,8 @@ async def prepared(name: str, data: Path) -> None:
     """What the scenario finds: two closed runs that the index knows, and a torn tail that it does not."""
     media = data / "media"
     media.mkdir(parents=True)
+    if name == "moving":
+        (data / "second").mkdir()
     async with open_index(data / "index.db") as index:
         if name == "recording":
             return

@@ -126,7 +126,7 @@ class _Checker:
             sizes |= {(seq, number): size for seq, size in found_here.items()}
         known = await self._index.run(key, run)
         moved_us = known.moved_us if known else 0
-        garbage = set(await self._index.garbage())
+        garbage = {number: set(await self._index.garbage(number)) for number in self._folders}
         faults: list[Fault] = []
         for place in sorted({*rows, *sizes}):
             seq, folder = place
@@ -136,7 +136,7 @@ class _Checker:
             self._done += 1
             self._progress(self._done)
             if row is None:
-                if path not in garbage and not await self._is_explained(key, run, place):
+                if path not in garbage[folder] and not await self._is_explained(key, run, place):
                     finding = Finding("unknown", path, "no row of the index names this file", folder)
                     faults.append(Fault(finding, place=(key, run, seq)))
                 continue
@@ -144,7 +144,7 @@ class _Checker:
             if found is None and self._depth > Depth.ROWS:
                 read = self._read_seals if self._depth is Depth.SEALS else self._read_boxes
                 found = await asyncio.to_thread(read, path, row, moved_us)
-            if found is None and path in garbage:
+            if found is None and path in garbage[folder]:
                 found = Finding("garbage", path, "indexed, and on the list of files to delete")
             if found is not None and await self._is_row_now(row):
                 faults.append(Fault(replace(found, folder=folder), row))
@@ -210,7 +210,7 @@ class _Checker:
             return True
         if self._recording and (newest is None or (run, seq) > (newest.run, newest.last_seq)):
             return True
-        if path in await self._index.garbage():
+        if path in await self._index.garbage(folder):
             return True
         if await asyncio.to_thread(self._folders[folder].size, path) is None:
             return True
