@@ -151,6 +151,25 @@ def test_reports_of_a_clock_that_steps_move_nothing(leap_us: int) -> None:
     assert not clock.jumped
 
 
+@pytest.mark.parametrize(("leap", "source"), [(0, RTCP), (-3600 * RATE, ARRIVAL)], ids=["goes on", "10.6"])
+def test_a_run_that_begins_in_a_session_knows_what_was_reported_before(
+    leap: int, source: AnchorSource
+) -> None:
+    """Cameras report each five seconds; stamps that have started over have nothing to do with it."""
+    pictures = [(seconds, ticks + (n >= 50) * leap) for n, (seconds, ticks) in enumerate(steady(60))]
+    before = fed(pictures, reports={40: (NOW + 2_600_000, 2_600_000 * 9 // 100)}).clock
+    clock = RunClock()
+    clock.carry_on(before)
+
+    for n, (seconds, ticks) in enumerate(steady(60)[45:]):
+        picture = Picture((FIRST + ticks + leap) & 0xFFFF_FFFF, b"x", n == 0, False, FORMAT)
+        clock.picture(picture, NOW + round(seconds * 1e6), 0)
+
+    anchor_us, found = clock.anchor()
+    assert found is source
+    assert anchor_us == pytest.approx(NOW + 3_000_000 + (source is ARRIVAL) * 200_000, abs=20)
+
+
 # Stamps
 
 

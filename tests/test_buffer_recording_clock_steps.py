@@ -146,6 +146,8 @@ async def test_the_files_alone_tell_when_they_were_recorded(
             await act(site)
         await site.play(25)
         await end()
+        clocks.go_on(61_000_000)
+        await site.look()
         known = await site.rows()
         (tmp_path / "lost").mkdir()
 

@@ -67,6 +67,11 @@ class RunClock:
         self._waiting_sound: deque[tuple[AudioFrame, int]] = deque(maxlen=_MAX_WAITING_SOUND)
         self._aligned: AnchorSource | None = None
 
+    def carry_on(self, before: RunClock) -> None:
+        """The run before is of the same session: what the camera reported last holds on, as its stamps do."""
+        if not before.jumped:
+            self._video_report, self._sound_report = before._video_report, before._sound_report
+
     @property
     def jumped(self) -> bool:
         """The camera's stamps have started over, or leapt for good: begin a new run at the next key picture.

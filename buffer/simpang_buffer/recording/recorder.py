@@ -183,7 +183,7 @@ class Recorder:
         a key frame of 300 kB outgrows a UDP socket's usual 208 kB, where TCP just waits."""
         return self.broadcast.watched or self._spec.source.transport == "udp" or not session.drained
 
-    def _begin_run(self, intake: Intake) -> None:
+    def _begin_run(self, intake: Intake, before: Run | None = None) -> None:
         around = self._around
         number, self._next_run = self._next_run, self._next_run + 1
         self._arrivals = arrivals = Arrivals(around.now_us(), around.monotonic(), around.boot_us())
@@ -204,6 +204,7 @@ class Recorder:
             places=around.places,
             segment_s=around.segment_s,
             clock_trusted=lambda: around.clock.word.covers(arrivals.wall_less_boot_us),
+            before=before,
         )
 
     def _begins_anew(self, arrival: Picture, now_s: float) -> bool:
@@ -231,7 +232,7 @@ class Recorder:
                     self._condition.picture(arrival.rtp_time, now_s)
                     if self._begins_anew(arrival, now_s):
                         self._finish_run(GapReason.CLOCK_STEP)
-                        self._begin_run(intake)
+                        self._begin_run(intake, self._run)
                         arrival_us = self._arrivals.at(around.now_us(), around.monotonic())
                 self._run.take(arrival, arrival_us)
             now_s = around.monotonic()

@@ -20,7 +20,7 @@ class Run:
     """`take` what arrives, then `take_steps` for the disk; `finish` at its end. begun: a picture is in it.
 
     clock_trusted: whether the gateway's clock is right as this run counts it, asked with the anchor.
-    anchored: what it was anchored by, None until it is.
+    anchored: what it was anchored by, None until it is. before: the run before it in the same session.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Run:
         places: Places,
         segment_s: float,
         clock_trusted: Callable[[], bool] = lambda: True,
+        before: Run | None = None,
     ) -> None:
         self.number = start.run
         self.anchored: AnchorSource | None = None
@@ -41,6 +42,8 @@ class Run:
         self._intake = intake
         self._broadcast = broadcast
         self._clock = RunClock(intake.video_clock_rate, sound)
+        if before is not None:
+            self._clock.carry_on(before._clock)
         self._documents = (
             MetadataTime(intake.metadata_clock_rate, self._clock.moment_us) if intake.metadata else None
         )
