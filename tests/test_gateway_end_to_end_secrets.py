@@ -167,16 +167,25 @@ def all_told(gateway: Product) -> bool:
 def answers(gateway: Product, job: str) -> dict[str, bytes]:
     """Every GET of the API's own description."""
     described = gateway.get("/api/v1/openapi.json")
-    query = {"start": rfc3339(now_us() - 3_000_000), "end": rfc3339(now_us())}
+    known = {
+        "start": rfc3339(now_us() - 3_000_000),
+        "end": rfc3339(now_us()),
+        "at": rfc3339(now_us() - 3_000_000),
+    }
+    known["stream"] = "main"
     found = {}
     for path, methods in described.json["paths"].items():
         if "get" not in methods or path.endswith("/live"):
             continue
         id_ = job if "/jobs/" in path else "url"
         real = path.replace("{id}", id_).replace("{stream}", "main")
-        if path.endswith("/snapshot.jpg"):
-            query |= {"stream": "main"}
-        answer = gateway.get(real, query if "{stream}" in path or path.endswith(".jpg") else None)
+        parameters = methods["get"].get("parameters", [])
+        query = {
+            one["name"]: known[one["name"]]
+            for one in parameters
+            if one["name"] in known and one["in"] == "query"
+        }
+        answer = gateway.get(real, query)
         assert answer.status in (200, 503), (real, answer.status, answer.body[:300])
         found[f"GET {real}"] = repr(answer.headers).encode() + answer.body
     assert len(found) >= 15
