@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from simpang.disks.life import Life, ask_smart, life_of_emmc
 from simpang.disks.medium import Disks, Kind, Medium
 from simpang.disks.meter import Meter, from_text, to_text, written_bytes_of
+from simpang_buffer.index.errors import StorageError
 from simpang_buffer.index.index import Index
 
 # A look costs a read or two per disk; a row, a commit.
@@ -114,7 +116,9 @@ class Wear:
     async def keep(self) -> None:
         """Over a restart."""
         meters = {name: meter for name, meter in (self._meters or {}).items() if name in self._known}
-        await self._index.set_meta(_META, to_text(meters))
+        # An index that cannot be written has its own item, and the next time may be better.
+        with contextlib.suppress(StorageError):
+            await self._index.set_meta(_META, to_text(meters))
 
     def _see(self, folders: Sequence[Path]) -> dict[str, tuple[_Known, str, int | None, Life]]:
         by_disk: dict[Medium, list[Path]] = {}
