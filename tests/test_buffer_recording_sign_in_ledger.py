@@ -9,11 +9,13 @@ import pytest
 
 from simpang_buffer.recording.sign_in import SignIns
 from simpang_buffer.recording.sign_in_ledger import SignInLedger
-from simpang_buffer.rtsp.auth import Credentials
+from simpang_buffer.rtsp.auth import ClientAuth, Credentials
 from simpang_buffer.rtsp.errors import AuthRefused, Unreachable
+from simpang_buffer.rtsp.message import Headers
 
 ADDRESS = ("10.0.4.21", 554)
 WHO = Credentials("op", "wrong")
+BASIC = ("WWW-Authenticate", 'Basic realm="x"')
 
 
 class Clock:
@@ -89,6 +91,59 @@ async def test_a_camera_that_vanishes_in_the_middle_proves_nothing() -> None:
     ledger.died(ADDRESS, WHO)
 
     assert ledger.handed_over(ADDRESS, WHO)["refused"] == 0
+
+
+async def test_a_refusal_counts_though_the_camera_breaks_off_behind_it() -> None:
+    """Digest is refused, and at Basic the camera hangs up: again and again that locks the account."""
+    clock = Clock()
+    signs, ledger = SignIns(monotonic=clock), SignInLedger(monotonic=clock)
+    steps: list[tuple[str, int]] = []
+    with contextlib.suppress(Unreachable):
+        async with signs.trying(ADDRESS, WHO, lambda step, tries: steps.append((step, tries))) as memory:
+            auth = ClientAuth(WHO, True, memory)
+            offered = Headers([("WWW-Authenticate", 'Digest realm="x", nonce="1"'), BASIC])
+            auth.challenge(offered)
+            auth.authorization("DESCRIBE", "rtsp://x/")
+            auth.challenge(offered)
+            raise Unreachable("the camera closed the connection")
+    for step in steps:
+        ledger.note(ADDRESS, WHO, *step, False)
+
+    assert steps == [("sending", 0), ("refused", 1)]
+    assert signs.wait_s(ADDRESS, WHO) == 600
+    assert ledger.handed_over(ADDRESS, WHO)["wait_s"] == 600
+
+
+@pytest.mark.parametrize("order", ["mm-", "m-m", "-mm"])
+async def test_a_password_that_changes_under_two_sessions_is_tried_three_times(order: str) -> None:
+    """m: a stream's session is refused in its midst; -: a stream signs in anew, where it may."""
+    clock = Clock()
+    signs, ledger = SignIns(monotonic=clock), SignInLedger(monotonic=clock)
+    await attempt(signs, ledger, None)
+    refusals = 0
+    for minute in range(60):
+        clock.now = minute * 60.0
+        for what in order if minute == 0 else "-":
+            if what == "m":
+                error = AuthRefused("the camera refused the user or password", tried=True)
+                signs.withdrawn(ADDRESS, WHO, error, lambda step, tries: None)
+                refusals += 1
+            else:
+                refusals += await attempt(signs, ledger, AuthRefused)
+
+    assert refusals == 3
+
+
+async def test_a_camera_that_forgets_a_session_is_signed_in_to_at_once() -> None:
+    clock = Clock()
+    signs, ledger = SignIns(monotonic=clock), SignInLedger(monotonic=clock)
+    await attempt(signs, ledger, None)
+    for _ in range(2):
+        signs.withdrawn(ADDRESS, WHO, AuthRefused("forgotten", tried=True), lambda step, tries: None)
+
+    assert signs.wait_s(ADDRESS, WHO) == 0
+    assert await attempt(signs, ledger, None)
+    assert signs.wait_s(ADDRESS, WHO) == 0
 
 
 async def test_two_ways_tried_at_once_count_twice_and_only_the_first_time() -> None:

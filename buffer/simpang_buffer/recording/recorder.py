@@ -146,7 +146,10 @@ class Recorder:
                     group.create_task(self._maintain(session), name=f"keepalive:{self.key}")
                     await self._record(session)
             except ExceptionGroup as errors:
-                raise errors.exceptions[0] from None
+                ended = errors.exceptions[0]
+                if isinstance(ended, AuthRefused):
+                    around.sign_ins.withdrawn(address, source.credentials, ended, self._note_sign_in)
+                raise ended from None
 
     async def _maintain(self, session: Session) -> None:
         """What fails in here cancels the recording, which would not know why."""

@@ -23,8 +23,8 @@ Note: TypeAlias = Callable[[str, int], None]
 @dataclass(slots=True)
 class _Account:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    memory: SignInMemory = field(default_factory=SignInMemory)
     accepted: bool = False
+    basic: bool = False
     refused: int = 0
     not_before: float = 0.0
     words: str = ""
@@ -45,7 +45,7 @@ class SignIns:
         account = self._accounts[address, credentials] = _Account()
         account.refused = int(told["refused"])
         account.not_before = self._monotonic() + float(told["wait_s"])
-        account.memory.basic = bool(told["basic"])
+        account.basic = bool(told["basic"])
         account.words = "the camera refused the user or password before the recorder was restarted"
 
     @contextlib.asynccontextmanager
@@ -71,24 +71,43 @@ class SignIns:
                     note("sending", 0)
                 sent.append(True)
 
-            memory = account.memory
-            memory.sending, memory.both = sending, account.refused == 0
+            memory = SignInMemory(sending, account.refused == 0, account.basic)
             try:
                 yield memory
             except AuthRefused as error:
-                account.accepted = memory.basic = False
-                account.refused += error.tries
-                account.not_before = self._monotonic() + delay_s(error, account.refused)
-                account.words = error.detail
-                note("refused", error.tries)
+                account.basic = False
+                self._refuse(account, error, note)
                 raise
             except BaseException:
-                if sent:
+                if memory.refused:
+                    # Digest was, and then the camera hung up, or took too long to think of Basic.
+                    words = "the camera refused the user or password, and then broke off"
+                    self._refuse(account, AuthRefused(words, tried=True, tries=memory.refused), note)
+                elif sent:
                     note("undecided", 0)
                 raise
-            account.accepted, account.refused = True, 0
+            account.accepted, account.refused, account.basic = True, 0, memory.basic
             if sent:
                 note("accepted", 0)
+
+    def withdrawn(
+        self, address: Address, credentials: Credentials | None, error: AuthRefused, note: Note
+    ) -> None:
+        """A session whose sign-in had been accepted was refused later. Its camera may have forgotten it, so
+        one of its streams signs in anew at once; if the password was changed, each stream's session and that
+        try count together.
+        """
+        account = self._accounts.get((address, credentials)) if credentials else None
+        if account is not None:
+            self._refuse(account, error, note, waits=account.not_before > self._monotonic())
+
+    def _refuse(self, account: _Account, error: AuthRefused, note: Note, *, waits: bool = True) -> None:
+        account.accepted = False
+        account.refused += error.tries
+        account.words = error.detail
+        if waits:
+            account.not_before = self._monotonic() + delay_s(error, account.refused)
+        note("refused", error.tries)
 
     def wait_s(self, address: Address, credentials: Credentials | None) -> float:
         """How long these credentials may not be tried."""
@@ -97,4 +116,4 @@ class SignIns:
 
     def begins_with_basic(self, address: Address, credentials: Credentials | None) -> bool:
         account = self._accounts.get((address, credentials)) if credentials else None
-        return account is not None and account.memory.basic
+        return account is not None and account.basic

@@ -56,16 +56,17 @@ class Challenge:
 
 @dataclass(slots=True)
 class SignInMemory:
-    """What the sign-ins of one camera have in common over its connections.
+    """What one attempt to sign in has to know of those before it, and leaves for those after it.
 
     sending: called just before a password is used for the first time on a connection. both: Basic may be
     tried at once where Digest is refused. basic: so it was, and Basic was accepted (DS-2CD1148 offers both
-    and knows one), so that the next one begins with it.
+    and knows one), so that the next one begins with it. refused: how often it was refused, however it ended.
     """
 
     sending: Callable[[], None] = lambda: None
     both: bool = True
     basic: bool = False
+    refused: int = 0
 
 
 class ClientAuth:
@@ -102,6 +103,7 @@ class ClientAuth:
             basic = self._basic_instead(offered)
             if basic is not None and not stale:
                 self._refused_digest, self._chosen = True, basic
+                self._memory.refused += 1
                 return
             if self._spent or not stale or self._stale >= _MAX_STALE:
                 # Nothing more is signed, not even a TEARDOWN: cameras count.
