@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import struct
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -261,3 +262,24 @@ def test_the_writer_and_its_files_are_the_same_in_every_run_of_the_program(tmp_p
         found.append(run.files[0].path.read_bytes())
 
     assert found[0] == found[1]
+
+
+async def test_a_chunk_of_any_size_is_sent_in_little_memory(index: Index) -> None:
+    """A camera that sends a key frame every twenty seconds, with four megabytes between them."""
+    shape = {"width": 640, "height": 480, "noise": 24_000}
+    await recorded(index, Take(seconds=20, key_every=300, **shape))  # type: ignore[arg-type]  # its own fields
+    await recorded(index, Take(seconds=2, run=2, start_us=START_US + 60 * SECOND_US))
+    one, *_ = await cut(index, 0, 20)
+
+    def send() -> tuple[int, int]:
+        tracemalloc.start()
+        try:
+            sent = sum(len(block) for block in chunk_body(one).blocks())
+            return sent, tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    sent, peak = await asyncio.to_thread(send)
+
+    assert sent == one.size_bytes > 4_000_000
+    assert peak < 2_500_000

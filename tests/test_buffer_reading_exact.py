@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import struct
 import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +167,33 @@ async def test_players_seek_in_it(index: Index, tmp_path: Path) -> None:
     # The key frame before: picture 315, a second apart from each other.
     assert float(found["packets"][0]["pts_time"]) == pytest.approx((315 - 22) / 15, abs=0.01)
     assert float(length["format"]["duration"]) == pytest.approx((440 - 22) / 15, abs=1.6)
+
+
+@pytest.mark.parametrize("kind", ["h264", "h264 with AAC"])
+async def test_the_segment_index_says_where_the_first_fragment_is_and_when(index: Index, kind: str) -> None:
+    """The pictures before it are listed in the moov, and are no fragments any more."""
+    take = replace(TAKES[kind], seconds=30, sound=aac(seconds=30) if TAKES[kind].sound else None)
+    await recorded(index, take)
+    start_us, end_us = at(22), at(440)
+    part = (await clip(index, start_us, end_us)).parts[0]
+    mp4 = await asyncio.to_thread(ProgressiveMp4.read, part, between=(start_us, end_us))
+    whole = await asyncio.to_thread(mp4.block, 0, mp4.total_bytes)
+
+    indexes = [place for place in range(len(whole)) if whole.startswith(b"sidx", place)]
+    assert len(indexes) == (2 if take.sound else 1)
+    for place in indexes:
+        size = struct.unpack_from(">I", whole, place - 4)[0]
+        track, rate, earliest, offset = struct.unpack_from(">IIQQ", whole, place + 8)
+        moof = place - 4 + size + offset
+        assert whole[moof + 4 : moof + 8] == b"moof"
+        # The first fragment that is one: the second of the run's, and picture 30.
+        time = next(
+            struct.unpack_from(">Q", whole, traf + 32)[0]
+            for traf in range(moof, moof + 4000)
+            if whole.startswith(b"traf", traf) and struct.unpack_from(">I", whole, traf + 16)[0] == track
+        )
+        assert abs(time - earliest) <= rate / 10
+        assert earliest == (15 * 6000 if track == 1 else 8 * rate // 15)
 
 
 async def test_a_part_that_begins_after_the_start_is_shown_from_its_beginning(

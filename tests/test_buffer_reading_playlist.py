@@ -213,11 +213,15 @@ async def test_a_playlist_that_grows_changes_nothing_that_was_in_it(
 
     for number in range(3):
         for fragments in (1, 5, 9, 10):
-            waiting = 1 if number and fragments == 1 else 0
-            if number and fragments == 5:
-                # The row of the file before is committed.
-                await index.add_segment(run.rows[number - 1])
+            # The second file is closed, and its row not committed, when the third has begun.
+            waiting = 1 if number == 2 and fragments == 1 else 0
+            if number == 2 and fragments == 5:
+                await index.add_segment(run.rows[1])
             seen.append((await look(shown(number, fragments, waiting))).split("\n")[:-1])
+        if number == 0:
+            # Between two files there is a moment without an open one.
+            await index.add_segment(run.rows[0])
+            seen.append((await look(no_tail)).split("\n")[:-1])
     last = await look(no_tail, over=False)
     finished = await look(shown(2, 10, 0), over=True)
 
