@@ -2,7 +2,10 @@
 import { streamPath } from "./api.js";
 import { h, say } from "./dom.js";
 import { canPlay, LivePlayer } from "./live.js";
+import { Holding } from "./holding.js";
+import { Marks } from "./marks.js";
 import { ClipPlayer } from "./playback.js";
+import { showRemarks } from "./remarks.js";
 import { Saving } from "./saving.js";
 import { StillPlayer } from "./stills.js";
 import { Timeline } from "./timeline.js";
@@ -19,8 +22,8 @@ const STILLS = "you see one picture every 2 s. Saved clips are whole and play el
 
 export class Card {
   /** pictures: whether this role may see them. crowded: whether the small stream serves better. */
-  constructor(zone, camera, { pictures, crowded, centrals, sent }) {
-    Object.assign(this, { zone, camera, pictures, crowded, centrals, sent });
+  constructor(zone, camera, { pictures, crowded, mayHold, centrals, sent, held }) {
+    Object.assign(this, { zone, camera, pictures, crowded, mayHold, centrals, sent, held });
     this.mode = "off";
     this.inSight = true;
     this.build();
@@ -42,12 +45,14 @@ export class Card {
     this.note = h("p", { class: "note", hidden: true });
     this.trouble = h("p", { class: "trouble", hidden: true });
     this.toLive = h("button", { onclick: () => this.live(), hidden: true }, "Back to live");
-    this.toSave = h("button", { onclick: () => this.toggleSaving(), "aria-expanded": "false" }, "Save clip");
+    this.remarks = h("div", { class: "remarks", hidden: true });
+    this.toSave = h("button", { onclick: () => this.toggle(this.saving), "aria-expanded": "false" }, "Save clip");
+    this.toHold = h("button", { onclick: () => this.toggle(this.holding), "aria-expanded": "false" }, "Hold this");
     this.element = h("article", { class: "card", "data-camera": camera.id },
       this.pictures ? h("div", { class: "picture" }, this.video, this.image, this.words, this.badge) : null,
       h("div", { class: "about" },
         h("div", { class: "line" }, this.name, this.state),
-        this.facts, this.note, this.trouble));
+        this.facts, this.note, this.trouble, this.remarks));
   }
 
   /** What the API says now. advice: the health item about this camera, if there is one. */
@@ -63,14 +68,14 @@ export class Card {
       codecName(main?.codec),
       main?.width ? `${main.width} × ${main.height}` : null,
       main?.bps ? `${(main.bps / 1e6).toFixed(1)} Mbit/s` : null,
-      main?.audio ? `Sound: ${main.audio}` : null,
-      main?.key_frames_s ? `Key frames ${main.key_frames_s} s apart` : null,
+      main?.audio && !main.audio.endsWith("not recorded") ? `Sound: ${main.audio}` : null,
     ].filter(Boolean);
     if (facts.join("") !== this.facts.textContent) this.facts.replaceChildren(...facts.map((fact) => h("span", {}, fact)));
     const words = advice ? [advice.cause.en, advice.remedy.en] : [camera.detail, camera.remedy];
     this.trouble.hidden = camera.state === "recording" || !words.some(Boolean);
     say(this.trouble, words.filter(Boolean).map(sentence).join(" "));
     this.trouble.title = camera.detail ?? "";
+    showRemarks(this.remarks, camera);
     if (!this.timeline && main) this.addTimeline(main.name);
     if (this.mode === "off" || (returned && this.mode !== "clip")) this.live();
     else if (this.kind) this.tellLive(this.kind);
@@ -78,17 +83,18 @@ export class Card {
 
   addTimeline(stream) {
     const path = streamPath(this.camera.id, stream);
-    this.timeline = new Timeline(this.zone, path, this.camera.name, {
+    this.timeline = new Timeline(this.zone, path, this.camera.name, new Marks(this.zone, this.camera.id, stream), {
       play: (ms) => this.playFrom(ms),
-      chosen: (choice) => this.saving?.set(choice),
+      chosen: (choice) => this.choosing?.set(choice),
     });
     if (!this.pictures) this.timeline.go = (ms) => this.timeline.explain(ms);
     this.element.append(this.timeline.element);
     if (this.pictures) {
-      this.timeline.element.append(h("div", { class: "row" }, this.toLive, this.toSave));
+      this.timeline.element.append(h("div", { class: "row" }, this.toLive, this.toSave, this.mayHold ? this.toHold : null));
       this.saving = new Saving(this.zone, this.camera, stream, this.timeline, this.centrals, this.sent);
       this.saving.element.hidden = true;
-      this.element.append(this.saving.element);
+      this.holding = new Holding(this.zone, this.camera, this.timeline, this.held);
+      this.element.append(this.saving.element, this.holding.element);
     }
     this.timeline.begin();
   }
@@ -233,11 +239,15 @@ export class Card {
     }
   }
 
-  toggleSaving() {
-    const open = this.saving.element.hidden;
-    this.saving.element.hidden = !open;
-    this.toSave.setAttribute("aria-expanded", String(open));
-    if (open) this.saving.open(this.timeline.head ?? Date.now());
+  /** Opens one of the two forms and closes the other: they share the range on the timeline. */
+  toggle(form) {
+    const opened = form.element.hidden ? form : null;
+    this.choosing = opened;
+    for (const [one, button] of [[this.saving, this.toSave], [this.holding, this.toHold]]) {
+      one.element.hidden = one !== opened;
+      button.setAttribute("aria-expanded", String(one === opened));
+    }
+    if (opened) opened.open(this.timeline.head ?? Date.now());
     else this.timeline.setChoice(null);
   }
 }

@@ -14,3 +14,29 @@ export function h(tag, attributes = {}, ...children) {
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
+
+/** Fills an element anew only where what it shows has changed, so that focus and what is typed stay. */
+export function refill(element, shown, children) {
+  const key = JSON.stringify(shown);
+  if (element.dataset.key === key) return;
+  element.dataset.key = key;
+  element.replaceChildren(...children());
+}
+
+/** A labelled field of a form. */
+export function field(label, attributes) {
+  const input = h("input", attributes);
+  return [input, h("label", {}, label, input)];
+}
+
+// Kept for the tab, so that nobody types a name twice.
+const WHO = "simpang-who";
+
+/** The field for the name of who asks for something that is remembered with a name; `signed` after it was used. */
+export function whoField(label) {
+  const [input, element] = field(label, { required: true, maxlength: 64, autocomplete: "name" });
+  input.value = sessionStorage.getItem(WHO) ?? "";
+  return [input, element];
+}
+
+export function signed(input) { sessionStorage.setItem(WHO, input.value); }

@@ -34,8 +34,9 @@ export function showHealth(health, zone) {
 function healthItem(item, zone) {
   const since = item.since ? ` Since ${zone.day(Date.parse(item.since))}, ${zone.time(Date.parse(item.since))}.` : "";
   return h("div", { class: "item", "data-severity": item.severity },
-    h("p", {}, h("strong", {}, item.cause.en), since),
-    h("p", { class: "remedy" }, item.remedy.en));
+    h("p", {}, h("strong", {}, zone.plain(item.cause.en)), since),
+    h("p", { class: "remedy" }, zone.plain(item.remedy.en)),
+    item.subject === "clock" ? h("p", {}, h("a", { href: "#clock-line" }, "Look at the clock")) : null);
 }
 
 export function showJobs(jobs, zone, { names, mayCancel, refresh }) {

@@ -30,10 +30,12 @@ export const GAPS = {
 };
 const HARMLESS = new Set(["disabled", "evicted", "deleted", "clock-step"]);
 
+const UNSURE = "the time is not sure: nobody vouched for the gateway's clock";
+
 export class Timeline {
-  /** path: of the stream. play(ms) is called for a moment, chosen(range or null) while a range is drawn. */
-  constructor(zone, path, name, { play, chosen }) {
-    Object.assign(this, { zone, path, play, chosen, spans: [], gaps: [], head: null, choice: null });
+  /** path: of the stream. aside: its Marks. play(ms) is called for a moment, chosen(range) while one is drawn. */
+  constructor(zone, path, name, aside, { play, chosen }) {
+    Object.assign(this, { zone, path, aside, play, chosen, spans: [], gaps: [], head: null, choice: null });
     this.choosing = false;
     this.view = null;
     this.build(name);
@@ -154,7 +156,7 @@ export class Timeline {
     this.asked = asked;
     try {
       const query = `start=${encodeURIComponent(wire(from))}&end=${encodeURIComponent(wire(to))}`;
-      const found = await get(`${this.path}/coverage?${query}`);
+      const [found] = await Promise.all([get(`${this.path}/coverage?${query}`), this.aside.load(from, to)]);
       if (this.asked !== asked) return;
       const times = (item) => ({ ...item, start: Date.parse(item.start), end: Date.parse(item.end) });
       this.spans = found.spans.map(times);
@@ -175,7 +177,7 @@ export class Timeline {
   go(ms) {
     const inside = this.spans.some((span) => span.start <= ms && ms < span.end);
     // A single thin stripe is hard to hit: within four pixels counts.
-    const near = ((this.view.to - this.view.from) / this.track.clientWidth) * 4;
+    const near = this.pixel() * 4;
     const next = this.spans.find((span) => span.end > ms + 1000);
     const last = this.spans.at(-1);
     if (inside) this.play(ms);
@@ -194,6 +196,11 @@ export class Timeline {
   setChoice(choice) {
     this.choice = choice;
     this.choosing = Boolean(choice);
+    this.draw();
+  }
+
+  setHolds(holds) {
+    this.aside.setHolds(holds);
     this.draw();
   }
 
@@ -230,11 +237,16 @@ export class Timeline {
   words(ms) {
     const gap = this.gaps.find((one) => one.start <= ms && ms < one.end);
     const span = this.spans.find((one) => one.start <= ms && ms < one.end);
-    if (span) return `${this.zone.time(ms)} recorded`;
-    if (!gap) return ms > Date.now() ? `${this.zone.time(ms)} is still to come` : `${this.zone.time(ms)} not recorded`;
+    // An event is a moment: within four pixels of it counts.
+    const aside = this.aside.words(ms, this.pixel() * 4);
+    if (span) return `${this.zone.time(ms)} recorded${span.trusted ? "" : `, ${UNSURE}`}${aside}`;
+    if (!gap) return ms > Date.now() ? `${this.zone.time(ms)} is still to come` : `${this.zone.time(ms)} not recorded${aside}`;
     const [from, to] = [this.zone.time(gap.start), this.zone.time(gap.end)];
-    return `${from} to ${to} not recorded (${duration(gap.end - gap.start)}): ${GAPS[gap.reason] ?? gap.reason}`;
+    return `${from} to ${to} not recorded (${duration(gap.end - gap.start)}): ${GAPS[gap.reason] ?? gap.reason}${aside}`;
   }
+
+  /** How many ms one is wide. */
+  pixel() { return (this.view.to - this.view.from) / Math.max(this.track.clientWidth, 1); }
 
   explain(ms) {
     if (ms !== null) {
@@ -242,7 +254,9 @@ export class Timeline {
       return;
     }
     const total = this.spans.reduce((sum, span) => sum + span.end - span.start, 0);
-    say(this.readout, total ? `${duration(total)} recorded. Click to play from there.` : "Nothing recorded here.");
+    const unsure = this.spans.some((span) => !span.trusted) ? ` Where it is striped ${UNSURE}.` : "";
+    const aside = this.view ? this.aside.summary(this.view.from, this.view.to) : "";
+    say(this.readout, (total ? `${duration(total)} recorded. Click to play from there.` : "Nothing recorded here.") + unsure + aside);
   }
 
   draw() {
@@ -257,10 +271,11 @@ export class Timeline {
       return element;
     };
     const point = (kind, ms) => (ms == null || ms < from || ms > to ? null : piece(kind, ms, ms));
-    const pixel = (to - from) / Math.max(this.track.clientWidth, 1);
+    const pixel = this.view ? this.pixel() : 1;
     this.marks.replaceChildren(...[
       ...merged(this.gaps.filter((gap) => gap.reason !== "disabled"), pixel).map((gap) => piece(HARMLESS.has(gap.reason) ? "gap" : "gap fault", gap.start, gap.end)),
-      ...merged(this.spans, pixel).map((span) => piece("span", span.start, span.end)),
+      ...merged(this.spans, pixel).map((span) => piece(span.trusted ? "span" : "span unsure", span.start, span.end)),
+      ...this.aside.pieces(piece, pixel),
       to > Date.now() ? piece("ahead", Math.max(Date.now(), from), to) : null,
       this.choice ? piece("choice", this.choice.start, this.choice.end) : null,
       point("hover", this.hover),
@@ -307,7 +322,7 @@ function merged(pieces, pixel) {
   const out = [];
   for (const piece of pieces) {
     const last = out.at(-1);
-    if (last && last.reason === piece.reason && piece.start - last.end < pixel) last.end = piece.end;
+    if (last && last.reason === piece.reason && last.trusted === piece.trusted && piece.start - last.end < pixel) last.end = piece.end;
     else out.push({ ...piece });
   }
   return out;

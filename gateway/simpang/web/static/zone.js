@@ -36,6 +36,11 @@ export class Zone {
     return Date.parse(`${this.local(whole)}Z`) - whole;
   }
 
+  /** Words of the gateway with the times in them as people here read them. */
+  plain(words) {
+    return words.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) => `${this.day(Date.parse(time))}, ${this.time(Date.parse(time))}`);
+  }
+
   midnight(ms) { return this.moment(`${this.local(ms).slice(0, 10)}T00:00:00`); }
 }
 
@@ -47,9 +52,23 @@ export function duration(ms) {
   return words.slice(0, 2).map(([count, unit]) => `${count} ${unit}`).join(" ") || "0 s";
 }
 
+/** "Tue 24 Nov, 10:00 to 10:15"; the second day only where it is another. */
+export function stretch(zone, from, to) {
+  const [first, last] = [zone.day(from), zone.day(to)];
+  return `${first}, ${zone.minute(from)} to ${first === last ? "" : `${last}, `}${zone.minute(to)}`;
+}
+
+/** 2.5 as "2.5 days", 0.1 as "2 h": as exact as it is worth saying. */
+export function days(count) {
+  if (count >= 2) return `${count.toFixed(count < 10 ? 1 : 0)} days`;
+  if (count >= 1 / 24) return `${Math.floor(count * 24)} h`;
+  return `${Math.floor(count * 1440)} min`;
+}
+
 export function size(bytes) {
   if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+  return bytes < 1e12 ? `${(bytes / 1e9).toFixed(bytes < 1e11 ? 1 : 0)} GB` : `${(bytes / 1e12).toFixed(1)} TB`;
 }
 
 /** RFC 3339, UTC. */
