@@ -81,7 +81,7 @@ class CutCalls(FaultyCalls):
         self._paths[fd] = path
         return fd
 
-    def start_write_back(self, fd: int, offset: int) -> None:
+    def start_write_back(self, fd: int, offset: int, size_bytes: int = 0) -> None:
         pass
 
     def write_back(self, fd: int, offset: int) -> None:

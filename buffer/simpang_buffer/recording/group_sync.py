@@ -24,6 +24,7 @@ A file that failed is never synced again: the kernel marks its pages clean, and 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -34,6 +35,8 @@ from simpang_buffer.recording.segment_file import SegmentFile
 
 # The kernel or the file system has no such call: nothing was tried, so nothing has failed.
 _NO_SUCH_CALL = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.ESPIPE})
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 Failures = dict[SegmentFile, OSError]
 
@@ -56,6 +59,21 @@ class GroupSync:
                 # Perhaps it is another disk when it comes back.
                 self._names.forget(media)
             failures |= failed
+        return failures
+
+    def start(self, files: Iterable[SegmentFile]) -> Failures:
+        """The disk begins with what `sync` will wait for; whole pages, since others are written again."""
+        failures: Failures = {}
+        for file in files:
+            whole_end = file.good_end - file.good_end % _PAGE_BYTES
+            if whole_end > file.started_end:
+                try:
+                    self._calls.start_write_back(file.fd, file.started_end, whole_end - file.started_end)
+                    file.started_end = whole_end
+                except OSError as error:
+                    # Where the call is missing `sync` finds out; any other error is told once, so now.
+                    if error.errno not in _NO_SUCH_CALL:
+                        failures[file] = error
         return failures
 
     def _sync_media(self, media: Path, files: Sequence[SegmentFile]) -> Failures:
