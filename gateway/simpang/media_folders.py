@@ -11,6 +11,7 @@ from simpang.config.model import Config
 from simpang.config.values import Size
 from simpang.keeping import limits
 from simpang_buffer.index.folder_choice import FolderState
+from simpang_buffer.index.folder_faults import ROOM_BYTES
 from simpang_buffer.index.folder_identity import FolderPlan
 from simpang_buffer.index.folders import Folders
 from simpang_buffer.index.index import Index
@@ -46,6 +47,12 @@ def _limits(max_bytes: Size, min_free: Size, max_days: float, total_bytes: int) 
     return Limits(max_bytes.of(total_bytes), min_free.of(total_bytes), max_days)
 
 
+# What is worth to begin for on a disk that was full. Less than a megabyte is not even a header and a picture
+# for each of some cameras.
+_ROOM_S = 4
+_LEAST_ROOM_BYTES = 1 << 20
+
+
 class MediaFolders:
     """`join` the pool, then `prepare` before anything is recorded, then `run`. media: the first folder.
 
@@ -72,11 +79,14 @@ class MediaFolders:
             open_bytes=self.open_bytes,
             changed=self._changed,
             came=self._came,
+            room_bytes=self._room_bytes,
         )
         self.mover = Mover(index, self.folders, now_us=now_us)
         self._config = config
         self._index = index
         self._pool: RecorderPool | None = None
+        # Of all streams, when they were last recorded: on a full disk none of them is.
+        self._bps = 0
         self._returning: Returning | None = None
         self._request_space: Callable[[], None] = lambda: None
 
@@ -125,6 +135,11 @@ class MediaFolders:
                 last = tail.fragments[-1]
                 sizes[tail.folder] = sizes.get(tail.folder, 0) + last.offset + last.size_bytes
         return sizes
+
+    def _room_bytes(self) -> int:
+        """Some seconds of all that is recorded, or was while there was room."""
+        self._bps = self._pool.bps or self._bps if self._pool is not None else 0
+        return max(self._bps // 8 * _ROOM_S, _LEAST_ROOM_BYTES) if self._bps else ROOM_BYTES
 
     def _changed(self) -> None:
         if self._pool is not None:

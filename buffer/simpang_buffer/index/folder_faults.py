@@ -15,8 +15,8 @@ from simpang_buffer.model import GapReason
 _REST_S = 60.0
 _LONGEST_REST_S = 3600.0
 _FORGIVEN_S = 86_400.0
-# Less than this is no room at all: what the other streams are about to write is more.
-_NO_ROOM_BYTES = 4 << 20
+# What ten seconds of everything that is recorded take, where nobody says how much that is.
+ROOM_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,10 @@ class _Fault:
 class FolderFaults:
     """By folder id."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], room_bytes: Callable[[], int]) -> None:
+        """room_bytes: what is worth to begin for, once a folder was full."""
         self._monotonic = monotonic
+        self._room_bytes = room_bytes
         self._failed: dict[int, _Fault] = {}
         self._full: set[int] = set()
 
@@ -64,11 +66,11 @@ class FolderFaults:
         if fault is not None and fault.until_s > self._monotonic():
             return FolderState.FAILING, fault.words
         if folder.id in self._full:
-            if not has_room(folder.path):
+            if not has_room(folder.path, self._room_bytes()):
                 return FolderState.FULL, "nothing can be written: no space, no inodes or a quota"
             self._full.discard(folder.id)
         if sight.inodes_free == 0:
             return FolderState.FULL, "its file system has no inodes left: remove small files from it"
-        if sight.space is not None and sight.space.free_bytes < _NO_ROOM_BYTES:
+        if sight.space is not None and sight.space.free_bytes < self._room_bytes() // 4:
             return FolderState.FULL, "no space is left on it"
         return FolderState.PRESENT, ""

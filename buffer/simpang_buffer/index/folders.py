@@ -17,7 +17,7 @@ from pathlib import Path
 
 from simpang_buffer.index.errors import StorageError
 from simpang_buffer.index.folder_choice import Chosen, Folder, FolderState, choose
-from simpang_buffer.index.folder_faults import FolderFaults
+from simpang_buffer.index.folder_faults import ROOM_BYTES, FolderFaults
 from simpang_buffer.index.folder_identity import FolderPlan, Identity, Known, identify
 from simpang_buffer.index.folder_rows import FolderRows
 from simpang_buffer.index.folder_sight import Sight, is_mounted, new_marker, see, write_marker
@@ -42,7 +42,8 @@ class Folders:
 
     data: the folder of the index. open_bytes: of files that no row counts yet, by folder. changed: called
     after each look that found a state or an order changed. came: called with a folder whose files may not all
-    be known, since it was not there before.
+    be known, since it was not there before. room_bytes: what must be free in one that was full before files
+    begin there again.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Folders:
         open_bytes: Callable[[], Mapping[int, int]] = dict,
         changed: Callable[[], None] = lambda: None,
         came: Callable[[int], None] = lambda folder: None,
+        room_bytes: Callable[[], int] = lambda: ROOM_BYTES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folders: tuple[Folder, ...] = ()
@@ -70,7 +72,7 @@ class Folders:
         self._data = data
         self._now_us = now_us
         self._open_bytes = open_bytes
-        self._faults = FolderFaults(monotonic)
+        self._faults = FolderFaults(monotonic, room_bytes)
         self._chosen: Chosen | None = None
         self._ordered: tuple[Folder, ...] = ()
         self._looks: dict[Path, asyncio.Future[Sight]] = {}

@@ -18,20 +18,20 @@ RESERVE_BYTES = 4 << 20
 _ROOM_BYTES = 16 << 20
 
 
-def has_room(folder: Path) -> bool:
-    """Whether files can be written in the folder, as its file system, its inodes and quotas have it: tried,
+def has_room(folder: Path, size_bytes: int = _ROOM_BYTES) -> bool:
+    """Whether so much can be written in the folder, as its file system, its inodes and quotas have it: tried,
     since only trying tells. Blocks."""
     path = folder / ".room"
     try:
         status = os.statvfs(folder)
-        if status.f_bavail * status.f_frsize < _ROOM_BYTES:
+        if status.f_bavail * status.f_frsize < size_bytes:
             # Root could take what is reserved for it; a recorder has no such right.
             return False
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             # Without a name it is gone even if we die here.
             path.unlink()
-            os.posix_fallocate(fd, 0, _ROOM_BYTES)
+            os.posix_fallocate(fd, 0, size_bytes)
         finally:
             os.close(fd)
     except OSError as error:

@@ -194,6 +194,11 @@ class RecorderPool:
             if not view.watched:
                 self._worker_of(key).orders.watch(key, False)
 
+    @property
+    def bps(self) -> int:
+        """Of all that is recorded now, as measured; 0 while nothing is."""
+        return sum(view.status.bps for view in self._views.values())
+
     def processes(self) -> list[tuple[int, float, int]]:
         """(pid, CPU seconds, resident bytes) of the running recorders, as they last said."""
         return [(w.pid, w.cpu_s, w.rss_bytes) for w in self._workers if w.pid is not None]
