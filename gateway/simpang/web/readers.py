@@ -10,10 +10,10 @@ from aiohttp import web
 from simpang.web.problems import Problem
 from simpang_buffer.reading.sources import DETAIL_US
 
-# For the lists of what is read: a month is 11 MB, four hours in detail 3 MB.
+# For the lists of what is read: a month is 19 MB, four hours in detail 3 MB.
 MOST_BYTES = 64 << 20
 # A file's entry, one a minute; and in a range that is read in detail a fragment's, one a second.
-_BYTES_PER_MINUTE = 256
+_BYTES_PER_MINUTE = 448
 _BYTES_PER_SECOND = 200
 # The rest of a reader: its blocks on the way out.
 _LEAST_BYTES = 1 << 18
