@@ -159,7 +159,7 @@ async def test_a_run_becomes_dated_in_its_own_session(tmp_path: Path) -> None:
 
 
 async def test_what_is_measured_of_the_cameras_clock_is_in_the_index(tmp_path: Path) -> None:
-    """Its offset, by its reports, though ONVIF did not tell. Drift takes minutes, and is told the same way."""
+    """Its offset, by its reports, though ONVIF did not tell. Drift takes minutes and is told the same way."""
     units = media_samples.video("h264", frames=FRAMES, width=64, height=48)
     played: list[bytes | float] = [report(ntp_us=time.time_ns() // 1000 + 42_000_000)]
     for packet in playing("h264", units):
