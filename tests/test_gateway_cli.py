@@ -29,7 +29,8 @@ VERBS = (
     "run", "demo", "demo-camera", "config check", "config show", "discover", "probe", "camera list",
     "camera show", "status", "buffer list", "buffer check", "buffer rebuild", "clip", "snapshot", "job list",
     "job add",
-    "job show", "job cancel", "central list", "central test", "link",
+    "job show", "job cancel", "central list", "central test", "link", "clock show", "clock trust",
+    "clock set",
 )  # fmt: skip
 
 

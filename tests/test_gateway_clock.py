@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
+import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +13,16 @@ from typing import Any
 
 import pytest
 
+from simpang.cli.main import main
 from simpang.clock import DAY_US, Clock, Reading, Remembered, TrustedClock
 from simpang.clock_keeper import ClockKeeper, ClockRefused
 from simpang.web.roles import Role
+from simpang.web.times import format_time
+from simpang_buffer.index.clock_moves import move_run
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.model import AnchorSource, RunHeader, Segment, StreamKey
 from simpang_buffer.recording.clock_word import ClockWord
-from web_site import open_site
+from web_site import camera, now_us, open_site, record
 
 NOW_US = 1_795_000_000_000_000
 MINUTE_US = 60_000_000
@@ -209,7 +215,7 @@ async def a_run(index: Index, run: int, *, anchor_us: int, source: AnchorSource,
     await index.add_run(header, 64, 48)
     await index.add_segment(
         Segment(KEY, run, 0, anchor_us, anchor_us + MINUTE_US, 1000, 1, 1, 0, 1, "avc1", 64, 48, b"h" * 32,
-                b"s" * 32)
+                b"s" * 16)
     )  # fmt: skip
 
 
@@ -353,3 +359,64 @@ async def test_an_installer_confirms_and_sets_it_over_the_api(tmp_path: Path) ->
     assert (kept[0], kept[1]["code"]) == (409, "conflict")
     assert "time server" in kept[1]["detail"]
     assert (shown["trusted"], shown["source"], shown["offset_s"]) == (True, "ntp", 0.001)
+
+
+async def test_coverage_says_how_each_run_is_dated(tmp_path: Path) -> None:
+    key = StreamKey("utara", "main")
+    start_us = now_us() - 60_000_000
+    async with open_site(tmp_path) as site, site.client() as client:
+        site.roster.told = [camera()]
+        index = site.gateway.index
+        await record(index, key, start_us, frames=60)
+        async with index.db.transaction() as tx:
+            await tx.run("update run set anchor_source = 'boot', camera_offset_us = 250000, drift_ppm = 21.5")
+        query = {"start": format_time(start_us - 10_000_000), "end": format_time(now_us())}
+
+        async def seen() -> dict[str, Any]:
+            async with client.get("/api/v1/cameras/utara/streams/main/coverage", params=query) as response:
+                found: dict[str, Any] = await response.json()
+            return found
+
+        before = await seen()
+        await move_run(index, key, 1, start_us - 500_000)
+        after = await seen()
+
+    assert [span["trusted"] for span in before["spans"]] == [False]
+    assert before["runs"] == [
+        {"run": 1, "anchor": format_time(start_us), "anchor_source": "boot", "trusted": False, "moved_s": 0.0,
+         "camera_offset_s": 0.25, "drift_ppm": 21.5}
+    ]  # fmt: skip
+    assert [span["trusted"] for span in after["spans"]] == [True]
+    assert after["spans"][0]["start"] == format_time(start_us - 500_000)
+    assert (after["runs"][0]["trusted"], after["runs"][0]["moved_s"]) == (True, -0.5)
+    assert after["runs"][0]["camera_offset_s"] == 0.75
+
+
+async def test_the_command_line_shows_confirms_and_sets_the_clock(tmp_path: Path) -> None:
+    machine, told = Machine(wall_us=NOW_US), Told()
+    async with open_site(tmp_path) as site:
+        one = keeper(site.gateway.index, told, machine)
+        await one.prepare()
+        object.__setattr__(site.gateway, "clock_keeper", one)
+        object.__setattr__(site.gateway, "clock", one.clock)
+
+        def run(*arguments: str) -> tuple[int, str]:
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+                code = main(["--socket", str(tmp_path / "api.sock"), "clock", *arguments])
+            return code, out.getvalue()
+
+        before = await asyncio.to_thread(run, "show")
+        trusted = await asyncio.to_thread(run, "trust")
+        later = await asyncio.to_thread(run, "set", format_time(NOW_US + HOUR_US))
+        shown = await asyncio.to_thread(run, "show", "--json")
+        await a_run(site.gateway.index, 1, anchor_us=NOW_US + DAY_US, source=AnchorSource.RTCP)
+        refused = await asyncio.to_thread(run, "set", format_time(NOW_US))
+
+    assert before[0] == 0
+    assert "kept by nobody" in before[1]
+    assert "not trusted" in before[1]
+    assert (trusted[0], "confirmed by an installer" in trusted[1]) == (0, True)
+    assert (later[0], machine.wall_us) == (0, NOW_US + HOUR_US)
+    assert json.loads(shown[1])["trusted"] is True
+    assert (refused[0], "earlier than the newest footage" in refused[1]) == (4, True)

@@ -56,6 +56,8 @@ def _print(found: dict[str, Any], language: str) -> None:
 
     site, health, discovery = found["site"], found["health"], found["discovery"]
     print(f"{plain(site['name'])} ({site['id']}), simpang {site['version']}: {health['severity']}")
+    clock = site["clock"]
+    print(f"clock {clock['now']}, {'trusted' if clock['trusted'] else 'not trusted'} ({clock['source']})")
     for item in health["items"]:
         print(f"\n{item['severity']}: {plain(item['cause'][language])}")
         print(f"  {plain(item['remedy'][language])}")
