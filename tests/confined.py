@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,6 @@ def _records(media: Path) -> dict[str, Any]:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     os.fsync(fd)
     os.close(fd)
-    (folder / "empty").touch()
-    (folder / "empty").unlink()
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         with socket.socket(socket.AF_INET, kind) as sock:
             if kind == socket.SOCK_DGRAM:
@@ -52,12 +51,25 @@ def _records(media: Path) -> dict[str, Any]:
     thread = threading.Thread(target=lambda: ran.append(True))
     thread.start()
     thread.join()
+    footage = str(folder / "000000.mp4")
+    attempts: dict[str, Callable[[], object]] = {
+        "read": lambda: os.open(footage, os.O_RDONLY),
+        "overwrite": lambda: os.open(footage, os.O_WRONLY),
+        "append to": lambda: os.open(footage, os.O_RDWR | os.O_APPEND | os.O_CREAT),
+        "empty": lambda: os.open(footage, os.O_RDONLY | os.O_TRUNC),
+        "cut": lambda: os.truncate(footage, 0),
+        "delete": lambda: os.unlink(footage),
+    }
+    done = [name for name, attempt in attempts.items() if _works(attempt)]
+    return {"thread": ran == [True], "does_to_footage": done}
+
+
+def _works(attempt: Callable[[], object]) -> bool:
     try:
-        (folder / "000000.mp4").read_bytes()
-        reads = True
+        attempt()
     except PermissionError:
-        reads = False
-    return {"thread": ran == [True], "reads_footage": reads}
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -97,7 +97,8 @@ def perform(steps: Sequence[Step]) -> list[Any]:
 def finished(file: SegmentFile) -> Segment | None:
     """The row of a file that is made durable by itself; None for one that held nothing and is gone."""
     if not file.fragments:
-        file.remove()
+        file.close()
+        file.path.unlink()
         return None
     file.close_up()
     with FileSystems() as file_systems:

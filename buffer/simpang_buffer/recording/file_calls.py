@@ -85,9 +85,6 @@ class FileCalls:
         """What is read of the file from now on comes from the disk; pages not written yet stay."""
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
-    def remove(self, path: Path) -> None:
-        path.unlink()
-
     def close(self, fd: int) -> None:
         os.close(fd)
 

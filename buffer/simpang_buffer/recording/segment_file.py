@@ -125,26 +125,16 @@ class SegmentFile:
 
     def close_up(self) -> None:
         """Writes the table: nothing more is appended. Its row is true once the file is synced, and then it is
-        to be closed. Raises DiskFailed.
+        to be closed. Raises DiskFailed, also where it holds nothing: a recorder deletes no file, not even its
+        own, so adoption does.
         """
+        if not self.fragments:
+            raise DiskFailed(GapReason.DISK_ERROR, f"{self.head.path}: it holds no picture")
         self._write([table_box(self.fragments, self._seal)])
         if self._ahead is not None and self._ahead.taken_end > self.good_end:
             # What stays taken is only wasted: it comes back when the file is deleted.
             with contextlib.suppress(OSError):
                 self._calls.cut(self.fd, self.good_end)
-
-    def remove(self) -> None:
-        """Closes a file that holds nothing worth keeping, and deletes it if it is ours (was opened).
-
-        Raises DiskFailed if it stays.
-        """
-        created = self.fd >= 0
-        self.close()
-        if created:
-            try:
-                self._calls.remove(self.path)
-            except OSError as error:
-                raise disk_failed(error, self.head.path) from error
 
     def abandon(self) -> None:
         """Closes without trusting it: adoption reads what the disk holds, not what the cache does."""

@@ -57,7 +57,7 @@ class FragmentWritten:
 
 @dataclass(frozen=True, slots=True)
 class FileClosed:
-    """Report: the file is durable, so its row may be committed. None: it held nothing and is gone."""
+    """Report: the file is durable, so its row may be committed. None: it was never made."""
 
     file: SegmentFile
     segment: Segment | None
@@ -251,26 +251,23 @@ class Disk:
     def _close_up(self, file: SegmentFile, cause: DiskFailed | None = None) -> None:
         """At its end, or, after a failed write, with what it holds if the disk takes a table yet."""
         del self._open[file]
+        if file.fd < 0:
+            self._reports.append(FileClosed(file, None))
+            if cause is not None:
+                self._fail_run(file)
+                self._reports.append(FileFailed(file, cause))
+            return
         try:
-            if file.fragments:
-                file.close_up()
-            else:
-                self._dirty.pop(file, None)
-                file.remove()
-                self._reports.append(FileClosed(file, None))
+            file.close_up()
         except DiskFailed as error:
             self._break(file, cause or error)
             return
-        if file.fragments:
-            self._sizes[file.head.header.key] = file.good_end
-            self._closed_up[file] = cause
-            self._dirty[file] = None
+        self._sizes[file.head.header.key] = file.good_end
+        self._closed_up[file] = cause
+        self._dirty[file] = None
         if cause is not None:
             self._fail_run(file)
-            if file.fragments:
-                self._flush_soon()
-            else:
-                self._reports.append(FileFailed(file, cause))
+            self._flush_soon()
 
     def _flush_soon(self) -> None:
         # Others may be at the same end (a full disk, a process that is told to forget ten cameras).

@@ -43,15 +43,9 @@ class Access(enum.IntFlag):
     IOCTL_DEV = 1 << 15  # 5
 
 
-# What a recorder does in a media folder: it creates, appends and cuts back. It never reads a recording.
-RECORD = (
-    Access.WRITE_FILE
-    | Access.READ_DIR
-    | Access.REMOVE_FILE
-    | Access.MAKE_DIR
-    | Access.MAKE_REG
-    | Access.TRUNCATE
-)
+# What a recorder does in a media folder: it creates, appends and cuts back. It never reads a recording, nor
+# deletes one; that it cannot write to one that is there is seccomp's (seccomp.py).
+RECORD = Access.WRITE_FILE | Access.READ_DIR | Access.MAKE_DIR | Access.MAKE_REG | Access.TRUNCATE
 READ = Access.READ_FILE | Access.READ_DIR
 # What a rule on a single file may grant.
 _OF_FILES = Access.EXECUTE | Access.WRITE_FILE | Access.READ_FILE | Access.TRUNCATE | Access.IOCTL_DEV

@@ -23,7 +23,7 @@ _ENOSYS = 38
 # struct seccomp_data: the call's number, the architecture, and six arguments (little-endian: low half first).
 _NUMBER = 0
 _ARCH = 4
-_ARGUMENT = (16, 24)
+_ARGUMENT = (16, 24, 32)
 
 _CLONE_THREAD = 0x00010000
 _X32 = 0x40000000
@@ -31,6 +31,13 @@ _X32 = 0x40000000
 _FAMILIES = (2, 10)
 _TYPES = (1, 2)
 _TYPE_MASK = 0xF
+# Whether a file may be written, must be new, or is cut: the same numbers on both architectures.
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+_NEW = os.O_CREAT | os.O_EXCL
+# F_SETOWN, F_SETSIG, F_SETOWN_EX; FIOSETOWN, SIOCSPGRP: a signal of our choice to a process of our choice.
+# TIOCSTI, TIOCLINUX: words put into the mouth of whoever started us from a terminal.
+_FCNTL = (8, 10, 15)
+_IOCTL = (0x8901, 0x8902, 0x5412, 0x541C)
 
 # include/uapi/linux/bpf_common.h: load a word, compare, return.
 _LD = 0x20
@@ -41,6 +48,9 @@ _JSET = 0x45
 _RET = 0x06
 
 Instruction = tuple[int, int, int, int]
+
+_DENIED: Instruction = (_RET, 0, 0, _ERRNO | _EPERM)
+_ALLOWED: Instruction = (_RET, 0, 0, _ALLOW)
 
 
 def machine() -> str | None:
@@ -53,11 +63,7 @@ def program(architecture: str, pid: int) -> list[Instruction]:
     """The filter, as (code, jump if true, jump if false, constant). pid: whom we may signal. Pure."""
     calls = CALLS[architecture]
     argument: Instruction = (_LD, 0, 0, _ARGUMENT[0])
-    denied, absent, allowed = (
-        (_RET, 0, 0, _ERRNO | _EPERM),
-        (_RET, 0, 0, _ERRNO | _ENOSYS),
-        (_RET, 0, 0, _ALLOW),
-    )
+    denied, absent, allowed = _DENIED, (_RET, 0, 0, _ERRNO | _ENOSYS), _ALLOWED
     code: list[Instruction] = [
         (_LD, 0, 0, _ARCH),
         (_JEQ, 1, 0, AUDIT_ARCH[architecture]),
@@ -66,13 +72,19 @@ def program(architecture: str, pid: int) -> list[Instruction]:
         (_JGE, 0, 1, _X32),
         denied,
     ]
-    # clone3 hides its flags behind a pointer; told that it is absent, the C library uses clone.
-    code += [(_JEQ, 0, 1, calls["clone3"]), absent]
-    code += _only_if(calls["clone"], [argument, (_JSET, 0, 1, _CLONE_THREAD), allowed, denied])
-    code += _only_if(calls["tgkill"], [argument, (_JEQ, 0, 1, pid), allowed, denied])
-    code += _only_if(
-        calls["socket"],
-        [
+    # What hides its flags behind a pointer; told that it is absent, the C library uses the older call.
+    for name in ("clone3", "openat2"):
+        code += [(_JEQ, 0, 1, calls[name]), absent]
+    partly: dict[str, list[Instruction]] = {
+        "clone": [argument, (_JSET, 0, 1, _CLONE_THREAD), allowed, denied],
+        "tgkill": [argument, (_JEQ, 0, 1, pid), allowed, denied],
+        # Of ourselves only: the daemon's limits are none of our business.
+        "prlimit64": [argument, (_JEQ, 0, 1, 0), allowed, denied],
+        "fcntl": _unless(_ARGUMENT[1], _FCNTL),
+        "ioctl": _unless(_ARGUMENT[1], _IOCTL),
+        "open": _reads_or_makes(_ARGUMENT[1]),
+        "openat": _reads_or_makes(_ARGUMENT[2]),
+        "socket": [
             argument,
             (_JEQ, 2, 0, _FAMILIES[0]),
             (_JEQ, 1, 0, _FAMILIES[1]),
@@ -84,9 +96,11 @@ def program(architecture: str, pid: int) -> list[Instruction]:
             denied,
             allowed,
         ],
-    )
+    }
     for name, number in sorted(calls.items()):
-        if name not in ("clone", "clone3", "tgkill", "socket"):
+        if name in partly:
+            code += _only_if(number, partly[name])
+        elif name not in ("clone3", "openat2"):
             code += [(_JEQ, 0, 1, number), denied]
     return [*code, allowed]
 
@@ -109,3 +123,23 @@ def install() -> bool:
 def _only_if(number: int, then: Sequence[Instruction]) -> list[Instruction]:
     """`then` for this call, which ends in a return; else on behind it."""
     return [(_JEQ, 0, len(then), number), *then]
+
+
+def _unless(argument: int, forbidden: Sequence[int]) -> list[Instruction]:
+    compared: list[Instruction] = [
+        (_JEQ, len(forbidden) - at, 0, value) for at, value in enumerate(forbidden)
+    ]
+    return [(_LD, 0, 0, argument), *compared, _ALLOWED, _DENIED]
+
+
+def _reads_or_makes(flags: int) -> list[Instruction]:
+    """What is there is never opened for writing, not even a recording of our own: only a new file is."""
+    return [
+        (_LD, 0, 0, flags),
+        (_JSET, 1, 0, _WRITING),
+        _ALLOWED,
+        (_AND, 0, 0, _NEW),
+        (_JEQ, 0, 1, _NEW),
+        _ALLOWED,
+        _DENIED,
+    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,8 @@ from pathlib import Path
 
 # What a kernel says when it will not; anything else (a file that is not there) proves nothing.
 _REFUSED = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EAFNOSUPPORT, errno.EXDEV})
+# By which the daemon knows a media folder: a file that is there before any recorder is.
+_MARKER = "simpang-folder"
 _TEMPORARY = Path("/tmp")  # noqa: S108 - the place that everybody may write to is what is tried
 
 
@@ -35,9 +38,13 @@ def actions(folders: Sequence[Path]) -> Iterator[tuple[str, Callable[[], object]
     yield "write into the temporary folder", lambda: _make(_TEMPORARY / "simpang-escape")
     yield "read another process's environment", lambda: _read(Path(f"/proc/{parent}/environ"))
     yield "read another process's memory", lambda: _read(Path(f"/proc/{parent}/mem"))
+    yield "write into a file that is there", lambda: _overwrite(folders[0] / _MARKER)
+    # Of a folder it is refused in any case, but not as a sandbox refuses it.
+    yield "delete a file", lambda: folders[0].unlink()
     yield "run a program", _execute
     yield "start a process", _fork
     yield "signal the daemon", lambda: os.kill(parent, 0)
+    yield "limit the daemon", lambda: resource.prlimit(parent, resource.RLIMIT_NOFILE)
     yield "open a Unix socket", lambda: _socket(socket.AF_UNIX, socket.SOCK_STREAM)
     yield "open a netlink socket", lambda: _socket(socket.AF_NETLINK, socket.SOCK_RAW)
     yield "open a packet socket", lambda: _socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -70,6 +77,10 @@ def _make(path: Path) -> None:
     os.close(fd)
     with contextlib.suppress(OSError):
         path.unlink()
+
+
+def _overwrite(path: Path) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
 
 
 def _execute() -> None:

@@ -1,7 +1,7 @@
 """Numbers of the system calls that a recorder is denied, by architecture.
 
-Sources: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux. Four of them
-(clone, clone3, tgkill, socket) are denied in part, see seccomp.py.
+Sources: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux. Some of them
+(clone, socket, openat and the like) are denied in part, see seccomp.py.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _EVERYWHERE = {
     "fsmount": 432,
     "pidfd_open": 434,
     "clone3": 435,
+    "openat2": 437,
     "pidfd_getfd": 438,
     "mount_setattr": 442,
     "memfd_secret": 447,
@@ -33,16 +34,22 @@ _X86_64 = {
     "execve": 59, "execveat": 322, "fork": 57, "vfork": 58, "clone": 56, "ptrace": 101,
     "process_vm_readv": 310, "process_vm_writev": 311, "kill": 62, "tkill": 200, "tgkill": 234,
     "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "memfd_create": 319, "userfaultfd": 323,
+    "prlimit64": 302, "setpriority": 141, "ioprio_set": 251, "sched_setaffinity": 203,
+    "sched_setscheduler": 144, "sched_setparam": 142, "sched_setattr": 314, "migrate_pages": 256,
+    "move_pages": 279, "fcntl": 72, "ioctl": 16,
     # Sockets that lead anywhere but to a camera, or that let somebody in.
     "socket": 41, "socketpair": 53, "listen": 50, "accept": 43, "accept4": 288,
     # Who we are.
     "setuid": 105, "setgid": 106, "setreuid": 113, "setregid": 114, "setgroups": 116, "setresuid": 117,
     "setresgid": 119, "setfsuid": 122, "setfsgid": 123, "capset": 126, "keyctl": 250, "add_key": 248,
     "request_key": 249, "unshare": 272, "setns": 308, "personality": 135,
-    # Files of others, and names of ours.
+    # Files of others, what they hold (open and openat in part), and names of ours.
+    "open": 2, "openat": 257, "creat": 85, "truncate": 76, "flock": 73,
+    "unlink": 87, "unlinkat": 263, "rmdir": 84,
     "chmod": 90, "fchmod": 91, "fchmodat": 268, "chown": 92, "fchown": 93, "lchown": 94, "fchownat": 260,
     "rename": 82, "renameat": 264, "renameat2": 316, "link": 86, "linkat": 265, "symlink": 88,
     "symlinkat": 266, "mknod": 133, "mknodat": 259, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190,
+    "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199,
     "open_by_handle_at": 304, "name_to_handle_at": 303, "chroot": 161, "pivot_root": 155, "mount": 165,
     "umount2": 166, "quotactl": 179,
     # The machine.
@@ -56,12 +63,17 @@ _AARCH64 = {
     "execve": 221, "execveat": 281, "clone": 220, "ptrace": 117, "process_vm_readv": 270,
     "process_vm_writev": 271, "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138,
     "rt_tgsigqueueinfo": 240, "memfd_create": 279, "userfaultfd": 282,
+    "prlimit64": 261, "setpriority": 140, "ioprio_set": 30, "sched_setaffinity": 122,
+    "sched_setscheduler": 119, "sched_setparam": 118, "sched_setattr": 274, "migrate_pages": 238,
+    "move_pages": 239, "fcntl": 25, "ioctl": 29,
     "socket": 198, "socketpair": 199, "listen": 201, "accept": 202, "accept4": 242,
     "setuid": 146, "setgid": 144, "setreuid": 145, "setregid": 143, "setgroups": 159, "setresuid": 147,
     "setresgid": 149, "setfsuid": 151, "setfsgid": 152, "capset": 91, "keyctl": 219, "add_key": 217,
     "request_key": 218, "unshare": 97, "setns": 268, "personality": 92,
+    "openat": 56, "truncate": 45, "flock": 32, "unlinkat": 35,
     "fchmod": 52, "fchmodat": 53, "fchown": 55, "fchownat": 54, "renameat": 38, "renameat2": 276,
     "linkat": 37, "symlinkat": 36, "mknodat": 33, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7,
+    "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16,
     "open_by_handle_at": 265, "name_to_handle_at": 264, "chroot": 51, "pivot_root": 41, "mount": 40,
     "umount2": 39, "quotactl": 60,
     "settimeofday": 170, "clock_settime": 112, "reboot": 142, "swapon": 224, "swapoff": 225,
