@@ -8,15 +8,18 @@ import resource
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import media_samples
 from faulty_disk import Chosen, FaultyCalls
-from recorded_runs import perform, pictures, probe, until, video_format, writer
+from recorded_runs import KEY, perform, pictures, probe, until, video_format, writer
+from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.media.boxes import scan
-from simpang_buffer.model import GapReason, Segment
+from simpang_buffer.model import GapReason, Segment, StreamKey
+from simpang_buffer.recording.file_calls import FileCalls
 from simpang_buffer.recording.file_systems import Method
 from simpang_buffer.recording.segment_file import DiskFailed, SegmentFile
 from simpang_buffer.recording.segment_writer import AppendFragment, FinishFile, OpenFile, Step
@@ -25,8 +28,8 @@ from simpang_buffer.recording.sync import Disk, FileClosed, FileFailed, FileOpen
 UNITS = media_samples.video("h264", frames=60, fps=15, key_every=15)
 
 
-def steps_of_a_run(media: Path, *, segment_s: float = 60.0, run: int = 7) -> list[Step]:
-    cutter = writer(media, segment_s=segment_s, run=run)
+def steps_of_a_run(media: Path, *, segment_s: float = 60.0, run: int = 7, key: StreamKey = KEY) -> list[Step]:
+    cutter = writer(media, segment_s=segment_s, run=run, key=key)
     steps = [s for unit in pictures(UNITS) for s in cutter.add_picture(unit, video_format("h264", UNITS))]
     return steps + cutter.finish()
 
@@ -110,7 +113,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_written(tmp_path: Path) -> 
     assert int(found["streams"][0]["nb_read_frames"]) == row.frames
 
 
-def test_no_room_even_for_a_header_leaves_no_file(tmp_path: Path) -> None:
+def test_no_room_even_for_a_header_leaves_what_adoption_deletes(tmp_path: Path) -> None:
     reports: list[Report] = []
 
     with small_disk(tmp_path / "small", 8192) as media:
@@ -119,10 +122,13 @@ def test_no_room_even_for_a_header_leaves_no_file(tmp_path: Path) -> None:
             filler.write_bytes(bytes(8192))
         with Disk(reports.extend, flush_s=0.05) as disk:
             disk.submit(steps_of_a_run(media))
-        left = [path for path in media.rglob("*") if path.is_file() and path != filler]
+        (left,) = [path for path in media.rglob("*") if path.is_file() and path != filler]
+        holds_nothing = MediaFiles(media).holds_nothing(left.relative_to(media), 0)
 
     (error,) = failures_of(reports)
-    assert (error.reason, error.broken, left) == (GapReason.DISK_FULL, False, [])
+    # A recorder may delete nothing, so the file is one that broke.
+    assert (error.reason, error.broken, holds_nothing) == (GapReason.DISK_FULL, True, True)
+    assert rows_of(reports) == []
 
 
 @pytest.mark.parametrize(
@@ -222,6 +228,32 @@ def test_a_slow_disk_refuses_fragments_but_never_an_end(
     assert row.fragments == 1
 
 
+def test_a_stream_that_outruns_the_disk_ends_no_others_run(tmp_path: Path) -> None:
+    """Bounded for all of them together, and yet a share is there for each."""
+    may_go_on = threading.Event()
+
+    def waits(_: int, name: str) -> int:
+        if name == "write":
+            may_go_on.wait(10)
+        return 0
+
+    flood, good = (steps_of_a_run(tmp_path, key=StreamKey(name, "main")) for name in ("flood", "good"))
+    size_bytes = max(step.size_bytes for step in (*flood, *good) if isinstance(step, AppendFragment))
+    reports: list[Report] = []
+    calls = FaultyCalls(waits)
+    with Disk(reports.extend, flush_s=1.0, calls=calls, max_queued_bytes=3 * size_bytes) as disk:
+        with pytest.raises(DiskFailed, match="too slow"):
+            for step in [*flood[:-1], *flood[1:-1]]:
+                disk.submit([step])
+        disk.submit(good[:2])
+        with pytest.raises(DiskFailed, match="too slow"):
+            disk.submit(flood[1:2])
+        assert disk.queued_bytes <= 2 * 3 * size_bytes
+        may_go_on.set()
+
+    assert [row.key.camera for row in rows_of(reports)] == ["flood", "good"]
+
+
 def test_an_existing_file_is_never_written_into_or_removed(tmp_path: Path) -> None:
     steps = steps_of_a_run(tmp_path)
     (opening,) = [step for step in steps if isinstance(step, OpenFile)]
@@ -259,3 +291,67 @@ def test_a_torn_write_is_cut_back_to_the_last_seal(tmp_path: Path) -> None:
     assert file.path.stat().st_size == good_end
     with file.path.open("rb") as written:
         assert len(scan(written).fragments) == 1
+
+
+class SlowCalls(FileCalls):
+    """Each write waits until it may go on."""
+
+    def __init__(self) -> None:
+        self.may_go_on = threading.Semaphore(0)
+
+    def write(self, fd: int, buffers: Sequence[bytes | memoryview]) -> int:
+        self.may_go_on.acquire()
+        return super().write(fd, buffers)
+
+
+def test_a_disk_that_takes_long_for_a_write_is_recorded_to_as_long_as_the_queue_holds(tmp_path: Path) -> None:
+    """And then the reason names it. Nothing that was taken is lost."""
+    calls = SlowCalls()
+    reports: list[Report] = []
+    steps = steps_of_a_run(tmp_path)
+    appended = [step for step in steps if isinstance(step, AppendFragment)]
+    room = sum(step.size_bytes for step in appended[:3])
+
+    with Disk(reports.extend, flush_s=60.0, max_queued_bytes=room, calls=calls) as disk:
+        for step in steps[:4]:
+            disk.submit([step])
+        with pytest.raises(DiskFailed, match=r"too slow: .* wait to be written.*use a faster one") as caught:
+            disk.submit(steps[4:])
+        disk.submit([FinishFile(appended[0].file)])
+        calls.may_go_on.release(100)
+
+    (row,) = rows_of(reports)
+    assert caught.value.reason is GapReason.DISK_ERROR
+    assert row.fragments == 3
+
+
+def test_what_many_files_bring_is_begun_before_the_flush(tmp_path: Path) -> None:
+    """Whole pages only: a page that is written half is written again."""
+    begun: list[tuple[int, int]] = []
+    start = FileCalls.start_write_back
+
+    class Watched(FaultyCalls):
+        def start_write_back(self, fd: int, offset: int, size_bytes: int = 0) -> None:
+            begun.append((offset, size_bytes))
+            start(self, fd, offset, size_bytes)
+
+    calls = Watched()
+    cutter = writer(tmp_path)
+    shown = video_format("h264", UNITS)
+    large = [replace(unit, data=unit.data + bytes(600_000)) for unit in pictures(UNITS)]
+    steps = [step for unit in large for step in cutter.add_picture(unit, shown)] + cutter.finish()
+    reports: list[Report] = []
+
+    with Disk(
+        reports.extend,
+        flush_s=60.0,
+        max_queued_bytes=1 << 30,
+        calls=calls,
+        file_systems=Chosen(Method.JOURNAL),
+    ) as disk:
+        disk.submit(steps)
+
+    before_the_flush = [one for one in begun if one[1] > 0]
+    assert len(before_the_flush) >= 1
+    assert all(offset % 4096 == 0 and size % 4096 == 0 for offset, size in before_the_flush)
+    assert len(rows_of(reports)) == 1

@@ -5,7 +5,8 @@ made durable together (group_sync.py): files that grow, files that were closed, 
 done comes back as reports, `FileClosed` only after that commit; a stream's next file does not wait for it.
 
 Bounded: MAX_QUEUED_BYTES of fragments wait for a slow disk (over ten seconds of sixteen streams); beyond that
-the stream that brings more has its run ended, with its reason, and no stream ever waits for the disk.
+a stream that has more than its share of it waiting has its run ended, with its reason, and no stream ever
+waits for the disk. So one camera that sends faster than the disk writes ends its own run and no other's.
 
 A failed write cuts the file back to its last seal, and it is closed properly if that works; a failed sync
 makes the file one whose bytes are unknown. Either way the stream hears `FileFailed`, and later steps for the
@@ -110,6 +111,9 @@ class Disk:
         # Counted up by the loop and down by the thread: an int of each, since neither may wait for the other.
         self._submitted_bytes = 0
         self._written_bytes = 0
+        # The same of each stream.
+        self._submitted: dict[StreamKey, int] = {}
+        self._written: dict[StreamKey, int] = {}
         self._flush_took_s = 0.0
         self._next_flush = 0.0
         self._busy_since: float | None = None
@@ -156,7 +160,11 @@ class Disk:
         Steps without a fragment are always taken: ending a run must work just then. RuntimeError: the thread
         died of a fault of ours, and with it all that this process is for.
         """
-        self._submitted_bytes += self.check_room(steps)
+        size_bytes = self.check_room(steps)
+        if size_bytes:
+            key = steps[0].file.head.header.key
+            self._submitted_bytes += size_bytes
+            self._submitted[key] = self._submitted.get(key, 0) + size_bytes
         for step in steps:
             self._steps.put(step)
 
@@ -165,7 +173,13 @@ class Disk:
         if not self.alive:
             raise RuntimeError("the disk thread has died")
         size_bytes = sum(step.size_bytes for step in steps if isinstance(step, AppendFragment))
-        if size_bytes and self.queued_bytes + size_bytes > self._max_queued_bytes:
+        if not size_bytes or self.queued_bytes + size_bytes <= self._max_queued_bytes:
+            return size_bytes
+        key = steps[0].file.head.header.key
+        waiting = {other: self._submitted[other] - self._written.get(other, 0) for other in self._submitted}
+        own_bytes = waiting.pop(key, 0) + size_bytes
+        # All shares together are the bound once more: it holds twice at the worst.
+        if own_bytes > self._max_queued_bytes // (1 + sum(map(bool, waiting.values()))):
             raise DiskFailed(
                 GapReason.DISK_ERROR,
                 f"the disk is too slow: {self.queued_bytes >> 20} MB wait to be written, and the last flush "
@@ -211,6 +225,8 @@ class Disk:
                 self._try_open(file)
             case AppendFragment(file, buffers, fragment, seal):
                 self._written_bytes += step.size_bytes
+                key = file.head.header.key
+                self._written[key] = self._written.get(key, 0) + step.size_bytes
                 if file in self._open:
                     self._append(file, buffers, fragment, seal)
             case FinishFile(file):
