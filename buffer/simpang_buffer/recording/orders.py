@@ -117,9 +117,14 @@ class Orders:
 
     def distrust(self, camera: str) -> None:
         """The camera's next certificate is believed; its streams are connected to anew."""
+        if camera in self._pins:
+            self._pins[camera] = {}
+        if self._tell is None:
+            return  # the next process knows what the index does
+        # Whether or not it records the camera now: it may have before, and remembers.
+        self._say(Message("distrust", StreamKey(camera, "main")))
         for key, order in self._orders.items():
-            if key.camera == camera and self._tell and order.told is not None and not order.stopping:
-                self._say(Message("distrust", key))
+            if key.camera == camera and order.told is not None and not order.stopping:
                 self._stop(key, order, GapReason.RESTART)
 
     def use(self, places: Sequence[Place]) -> None:
