@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import socket
 import ssl
@@ -213,6 +214,23 @@ async def test_old_ciphers_are_used_where_they_are_asked_for(camera_certificate:
     # Python's server hangs up where others send an alert.
     assert isinstance(error, Unsupported | Unreachable)
     assert "old_tls = true" in error.detail
+
+
+async def test_a_key_exchange_whose_cost_the_camera_chooses_is_refused(
+    camera_certificate: Made, tmp_path: Path
+) -> None:
+    """DHE with a prime of 10,000 bits holds up a recorder's every camera for seconds; this one is short."""
+    # PKCS 3: a number (whether it is a prime no client asks) and the generator 2.
+    number = b"\x02\x81\x81\0" + ((1 << 1023) + 1155).to_bytes(128, "big")
+    text = base64.encodebytes(b"\x30\x81\x87" + number + b"\x02\x01\x02").decode()
+    file = tmp_path / "prime.pem"
+    file.write_text(f"-----BEGIN DH PARAMETERS-----\n{text}-----END DH PARAMETERS-----\n")
+    server = camera_certificate.server(ciphers="DHE-RSA-AES128-SHA:@SECLEVEL=0")
+    server.load_dh_params(file)
+    async with scripted_camera(habits=playing(rtp(1)), tls=server) as camera:
+        errors = [await refusal(camera.source(trust=Trust(old=old))) for old in (False, True)]
+
+    assert {type(error) for error in errors} <= {Unsupported, Unreachable}
 
 
 async def test_what_is_encrypted_stays_so(camera_certificate: Made) -> None:

@@ -20,6 +20,9 @@ from simpang_buffer.rtsp.errors import Malformed, RefusedByPolicy, StreamError, 
 # The whole talk before the first application byte; a chain of ten certificates is 20 kB.
 _MOST_HANDSHAKE_BYTES = 256 * 1024
 _READ_BYTES = 65_536
+# Anonymous; and DHE, for which a server may choose a prime of 10,000 bits: 3 s of computing in one call
+# (measured), in which no other camera is read. Whoever has DHE has ECDHE or RSA key exchange too.
+_NEVER = "!aNULL:!eNULL:!kDHE"
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python does not name.
 _NO_CHECK_TIME = 0x200000
 
@@ -194,7 +197,7 @@ def tls_context(trust: Trust) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("DEFAULT:!kRSA:!aNULL:!eNULL")
+    context.set_ciphers(f"DEFAULT:!kRSA:{_NEVER}")
     context.verify_flags |= _NO_CHECK_TIME
     if trust.ca is None or trust.pin is not None:
         # The certificate is known by its SHA-256, see the module; nobody else could vouch for it.
@@ -209,7 +212,7 @@ def tls_context(trust: Trust) -> ssl.SSLContext:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # that it is old is why it is asked for
             context.minimum_version = ssl.TLSVersion.TLSv1
-        context.set_ciphers("ALL:!aNULL:!eNULL:@SECLEVEL=0")
+        context.set_ciphers(f"ALL:{_NEVER}:@SECLEVEL=0")
         # SSL_OP_LEGACY_SERVER_CONNECT: a camera that does not know of secure renegotiation. We refuse all.
         context.options |= 0x4
     return context
