@@ -49,9 +49,9 @@ class FileCalls:
         """Space for what will be written; the file does not grow by it (fallocate(2), KEEP_SIZE)."""
         _checked(_LIBC.fallocate(fd, _FALLOC_FL_KEEP_SIZE, offset, size_bytes))
 
-    def start_write_back(self, fd: int, offset: int) -> None:
+    def start_write_back(self, fd: int, offset: int, size_bytes: int = 0) -> None:
         """Tells the disk to begin, and does not wait."""
-        _checked(_LIBC.sync_file_range(fd, offset, 0, _WRITE))
+        _checked(_LIBC.sync_file_range(fd, offset, size_bytes, _WRITE))
 
     def write_back(self, fd: int, offset: int) -> None:
         """The data from there on is on the disk, though it may be in its cache, and nothing yet says where.

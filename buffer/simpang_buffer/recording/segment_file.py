@@ -75,7 +75,8 @@ class SegmentHead:
 class SegmentFile:
     """A file's bytes up to `good_end` are whole: head and sealed fragments. What fails is cut back to there.
 
-    fd: open for appending, else -1. synced_end: up to where it is durable, its name included. folder: id of
+    fd: open for appending, else -1. synced_end: up to where it is durable, its name included. started_end: up
+    to where the disk was told to write. folder: id of
     the media folder. identity: device and inode that the media folder must have, (0, 0) where that is not
     known.
     """
@@ -96,6 +97,7 @@ class SegmentFile:
         self.good_end = 0
         self.fd = -1
         self.synced_end = 0
+        self.started_end = 0
         self._seal = b""
         self._torn = False
         self._calls = FileCalls()
