@@ -27,6 +27,12 @@ class Watched:
     complaints: list[str] = field(default_factory=list)
     responses: list[Response] = field(default_factory=list)
 
+    @property
+    def faults(self) -> list[str]:
+        """Complaints but for those of answers that are refusals, which Chromium notes each time: of a camera
+        that the test does not play, of a request that is to be refused."""
+        return [words for words in self.complaints if "503" not in words and "409" not in words]
+
     async def received_bytes(self) -> int:
         sizes = [await response.request.sizes() for response in self.responses]
         return sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes)

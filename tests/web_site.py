@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -192,8 +192,14 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def open_site(data: Path, *, head_s: float = 10.0, **config: Any) -> AsyncIterator[Site]:
-    """A gateway in `data` with listeners on free ports."""
+async def open_site(
+    data: Path,
+    *,
+    head_s: float = 10.0,
+    change: Callable[[Gateway], Gateway] = lambda gateway: gateway,
+    **config: Any,
+) -> AsyncIterator[Site]:
+    """A gateway in `data` with listeners on free ports. change: puts other parts into it first."""
     pool, roster, jobs = FedPool(), ToldRoster(), ListedJobs()
     (data / "media").mkdir(exist_ok=True)
     async with open_index(data / "index.db") as index:
@@ -227,6 +233,7 @@ async def open_site(data: Path, *, head_s: float = 10.0, **config: Any) -> Async
             clock=lambda: Clock(trusted=True, source="ntp", offset_s=0.0),
             clock_keeper=ClockKeeper(index, cast(Any, pool), "boot"),
         )
+        gateway = change(gateway)
         async with listening(gateway, head_s=head_s) as opened:
             yield Site(gateway, opened, pool, roster, jobs)
 
@@ -291,6 +298,7 @@ async def record(
     codec: VideoCodec = "h264",
     frames: int = 60,
     previous_end: GapReason | None = None,
+    dated_by: AnchorSource = AnchorSource.RTCP,
     **shape: int,
 ) -> Segment:
     """One closed file of real pictures (15 a second, a key frame each second) that begins at start_us."""
@@ -300,7 +308,7 @@ async def record(
         RunStart("digulis", key, run, previous_end, 0),
         only(index.media),
         None,
-        lambda: (start_us, AnchorSource.RTCP),
+        lambda: (start_us, dated_by),
         segment_s=600,
     )
     steps = [step for unit in pictures(units) for step in cutter.add_picture(unit, format_)]
@@ -313,7 +321,7 @@ async def record(
         0,
         format_.codec,
         start_us,
-        AnchorSource.RTCP,
+        dated_by,
         0,
         previous_end,
         0,

@@ -2,7 +2,7 @@
 import { get } from "./api.js";
 import { stretch, wire } from "./zone.js";
 
-const KINDS = {
+export const KINDS = {
   motion: "Motion", line: "Line crossed", area: "Area entered", tamper: "Camera tampered with",
   "video-loss": "Video lost", input: "Input switched", sound: "Sound", object: "Object found", other: "Marked",
 };

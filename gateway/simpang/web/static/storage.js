@@ -54,7 +54,9 @@ export class StorageLines {
     const lines = storage.items.map((folder) => folderLine(folder, storage.items.length > 1, disks.items, items));
     const { move } = storage;
     const path = (id) => storage.items.find((folder) => folder.id === id)?.path ?? `folder ${id}`;
-    refill(this.folders, [lines, move], () => [
+    const all = items.filter(({ subject, code }) => subject === "disk" && code !== "move-waits");
+    refill(this.folders, [lines, move, all], () => [
+      all.length ? h("div", { class: "item", "data-severity": severity(all) }, ...advice(all)) : "",
       ...lines.map(({ path: name, words, state, troubles }) => h("div", { class: "item", "data-severity": severity(troubles), "data-folder": name },
         h("p", {}, h("code", {}, name), state ? h("strong", {}, ` ${state}. `) : " ", words), ...advice(troubles))),
       move ? moveLine(move, path) : "",
@@ -117,7 +119,6 @@ function folderLine(folder, several, disks, items) {
     several && folder.current ? "new footage goes here" : null,
     disk ? wear(disk) : null,
   ].filter(Boolean).join(" · ");
-  // Health says what is the matter where it knows; what it does not take for trouble is said here.
   return { path: folder.path, words, state: STATES[folder.state] ?? folder.state, troubles };
 }
 
