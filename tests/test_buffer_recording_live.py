@@ -121,6 +121,15 @@ def test_a_group_too_long_to_keep_is_not_kept_in_part() -> None:
     assert group.frames == []
 
 
+def test_frames_without_bytes_are_not_kept_without_end() -> None:
+    group = LiveGroup()
+    group.add(frame(0))
+    for number in range(1, 10_000):
+        group.add(LiveFrame(False, number, 0, True, 1, b""))
+
+    assert group.frames == []
+
+
 async def test_getting_waits_for_the_next_item() -> None:
     feed = LiveFeed(None, [])
     getting = asyncio.create_task(feed.get())

@@ -18,6 +18,8 @@ from media_samples import Sound, SoundTrack, rtp_packet
 from recorded_streams import VIDEO, Played, Taken, audio_section, record, sdp, video_section
 from scripted_camera import frame
 from simpang_buffer.media.fmp4 import AUDIO_TRACK, VIDEO_TRACK
+from simpang_buffer.model import AccessUnit, AudioFormat
+from simpang_buffer.recording.side_tracks import SideSound
 
 UNITS = media_samples.video("h264", frames=30)
 AAC = media_samples.aac(seconds=2.0)
@@ -207,6 +209,15 @@ async def check(case: Case, taken: Taken) -> None:
     assert {after - before for before, after in pairwise(times)} == {samples}, case.id
     if case.rate is not None:
         assert taken.headers[-1].audio_timescale == case.rate, case.id
+
+
+def test_sound_of_single_bytes_is_bounded_by_its_frames() -> None:
+    sound, audio = SideSound(), AudioFormat("alaw", 8000, 1, b"")
+    for n in range(100_000):
+        sound.add(AccessUnit(False, n, 0, True, b"x", 0), audio, 0)
+
+    taken = sound.take(last=True)
+    assert taken is not None and 1_000 < len(taken.samples) < 10_000
 
 
 async def test_sound_that_nobody_asked_for_is_not_named(tmp_path: Path) -> None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from simpang_buffer.index import certificates
 from simpang_buffer.index.index import Index
+from simpang_buffer.media.seal import TIME_LIMIT_US
 from simpang_buffer.model import GapReason, StreamKey
 from simpang_buffer.recording import protocol
 from simpang_buffer.recording.contents import contents_of
@@ -28,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 # A recorder says a word every 2 s; one that is silent for this long hangs, and is replaced.
 SILENCE_S = 15.0
+_STATES = frozenset({"recording", "connecting", "auth", "unreachable"})
+_WORD = re.compile(r"[a-z][a-z-]{0,31}")
+# The longest of ours names a certificate's beginnings, a path, and what a person can do.
+_MOST_DETAIL = 1_000
 
 
 class Hearing:
@@ -123,9 +130,7 @@ class Hearing:
                 logger.info("%s: known from now on by the certificate that it showed first", key)
                 return True
             case "state":
-                self._note_state(
-                    view, fields["state"], fields["reason"], fields["detail"], fields["retry_at_us"]
-                )
+                self._note_state(view, *state_of(fields))
             case "opened":
                 header = protocol.run_header(key, fields)
                 place = int(fields["folder"])
@@ -182,3 +187,15 @@ class Hearing:
             await certificates.pin(self._index, key.camera, port, sha256, time.time_ns() // 1000)
         elif message.kind == "idle":
             self._idle(key, fields["reason"], bool(fields["broken"]))
+
+
+def state_of(fields: Mapping[str, Any]) -> tuple[str, str | None, str, int | None]:
+    """State, reason, detail and when it is tried again: they end up in a log and on a page. Raises KeyError,
+    ValueError."""
+    state, reason, retry_at_us = fields["state"], fields["reason"], fields["retry_at_us"]
+    if state not in _STATES or not (reason is None or _WORD.fullmatch(str(reason))):
+        raise ValueError("no such state")
+    if retry_at_us is not None and not 0 <= int(retry_at_us) < TIME_LIMIT_US:
+        raise ValueError("no such time")
+    detail = "".join(c if c.isprintable() else "?" for c in str(fields["detail"])[:_MOST_DETAIL])
+    return state, reason, detail, None if retry_at_us is None else int(retry_at_us)

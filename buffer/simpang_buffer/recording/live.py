@@ -16,6 +16,8 @@ MAX_QUEUED_FRAMES = 64
 MAX_QUEUED_BYTES = 4 << 20
 # What is kept of the current group of pictures for the next viewer.
 MAX_GROUP_BYTES = 2 << 20
+# A minute of pictures and sound; of frames of one byte 2 MB would be two million.
+MAX_GROUP_FRAMES = 6_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class LiveGroup:
             return
         self.frames.append(frame)
         self._bytes += len(frame.data)
-        if self._bytes > MAX_GROUP_BYTES:
+        if self._bytes > MAX_GROUP_BYTES or len(self.frames) > MAX_GROUP_FRAMES:
             self.clear()
 
     def clear(self) -> None:

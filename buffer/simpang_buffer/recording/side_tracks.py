@@ -13,6 +13,8 @@ from simpang_buffer.media.fmp4 import AUDIO_TRACK, METADATA_TRACK, Sample, Track
 from simpang_buffer.model import VIDEO_TIMESCALE, AccessUnit, AudioFormat
 
 _MAX_SOUND_BYTES = 1 << 20
+# Ten seconds of frames of 5 ms, the shortest that cameras send; of one byte each 1 MB would be a million.
+_MAX_SOUND_FRAMES = 2_000
 # Of one fragment, so of about a second. A busy scene of 25 pictures a second is some 25 documents of 10 kB.
 _MAX_DOCUMENTS = 200
 _MAX_DOCUMENTS_BYTES = 512 << 10
@@ -27,7 +29,7 @@ class SideSound:
 
     def add(self, unit: AccessUnit, audio: AudioFormat, pictures_begin: int) -> None:
         """Dropped where it is out of order, before the first picture, or a flood without pictures."""
-        if self._bytes > _MAX_SOUND_BYTES:
+        if self._bytes > _MAX_SOUND_BYTES or len(self._units) >= _MAX_SOUND_FRAMES:
             return
         if self._units:
             if unit.dts <= self._units[-1].dts:

@@ -14,6 +14,14 @@ from simpang_buffer.recording.live import LiveFeed, LiveFrame, LiveGroup, LiveIn
 
 # Rates are shown over about as many seconds.
 _RATE_FRAGMENTS = 10
+# What a recorder says is bounded, since a camera may have taken it over. Three kinds of 31 parameter sets of
+# 8 kB are the longest header.
+_MOST_HEADER_BYTES = 1 << 20
+# Of files without rows: a day, of which far more than the rows that may wait (row_writer.MAX_WAITING).
+_MOST_FRAGMENTS = 100_000
+# A session without a picture uses up a run's number; years of them do not come to so many. Numbers near the
+# end of what the index holds would leave none for the recorders after it.
+_MOST_RUNS_AHEAD = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,7 @@ class StreamView:
         self._group = LiveGroup()
         # The first file that its recorder may be writing besides those above; none while it has no recorder.
         self._next: tuple[int, int] = (1 << 62, 0)
+        self._first_run = 0
         # What recorders before the present one repaired.
         self._repaired: Counter[str] = Counter()
 
@@ -98,7 +107,12 @@ class StreamView:
     def opened(
         self, header: RunHeader, width: int, height: int, init: bytes, folder: int = FIRST_FOLDER
     ) -> None:
-        """Raises KeyError for a folder that there is not."""
+        """Raises KeyError for a folder that there is not, ValueError beyond what a recorder can say."""
+        if (
+            len(init) > _MOST_HEADER_BYTES
+            or header.run > max(self.newest_run, self._first_run) + _MOST_RUNS_AHEAD
+        ):
+            raise ValueError(f"run {header.run} with a header of {len(init)} bytes")
         written: list[Fragment] = []
         at = (header.run, header.seq)
         path = self._places[folder] / segment_path(self.key, header.run, header.seq)
@@ -108,10 +122,14 @@ class StreamView:
         self.status = replace(self.status, codec=header.codec, width=width, height=height)
 
     def written(self, run: int, seq: int, fragment: Fragment) -> None:
-        """A fragment of a file that was opened; of any other file it is passed over."""
+        """A fragment of a file that was opened; of any other file it is passed over. Raises ValueError where
+        they are without end.
+        """
         written = self._written.get((run, seq))
         if written is None:
             return
+        if len(written) % 1000 == 999 and sum(map(len, self._written.values())) > _MOST_FRAGMENTS:
+            raise ValueError(f"{len(written)} fragments in run {run}, file {seq}")
         written.append(fragment)
         self._recent.append(fragment)
         ticks = sum(recent.duration for recent in self._recent)
@@ -151,6 +169,7 @@ class StreamView:
 
     def recorded_from(self, run: int) -> None:
         """A recorder is told to record, in runs from this one."""
+        self._first_run = run
         self._next = (run, 0)
 
     def is_free(self, run: int, seq: int) -> bool:
