@@ -233,6 +233,16 @@ async def test_a_key_exchange_whose_cost_the_camera_chooses_is_refused(
     assert {type(error) for error in errors} <= {Unsupported, Unreachable}
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 80 + ".local"])
+async def test_a_host_that_is_no_name_is_said(camera_certificate: Made, host: str) -> None:
+    async with scripted_camera(tls=camera_certificate.server()) as camera:
+        source = camera.source()
+        error = await refusal(replace(source, url=source.url.replace("127.0.0.1", host)))
+
+    assert isinstance(error, Unsupported)
+    assert "correct the address" in error.detail
+
+
 async def test_what_is_encrypted_stays_so(camera_certificate: Made) -> None:
     """7.15, 7.16: no redirect to rtsp://, no media over UDP, whatever the camera or the source says."""
     away = Habits({"DESCRIBE": [Reply(302, fields=(("Location", "rtsp://127.0.0.1:PORT/x"),))]})

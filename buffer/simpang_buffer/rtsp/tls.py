@@ -177,7 +177,11 @@ class TlsLink:
 
 async def encrypt(sock: socket.socket, trust: Trust, host: str) -> TlsLink:
     """The handshake on a connected socket. host: as the address names it. Raises StreamError, OSError."""
-    link = TlsLink(sock, tls_context(trust), host)
+    context = tls_context(trust)
+    try:
+        link = TlsLink(sock, context, host)
+    except ValueError:
+        raise Unsupported("the host in the camera's address cannot be a name; correct the address") from None
     try:
         await link.handshake()
     except Unreachable as error:
