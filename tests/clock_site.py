@@ -280,5 +280,5 @@ async def _archive(index: Index, clocks: Clocks) -> None:
         start_us = TRUE_BOOT_US - (ARCHIVE_DAYS - day) * DAY_US
         await index.add_segment(
             Segment(ARCHIVE, 1, day, start_us, start_us + 60_000_000, 1000, 1, 1, day, 1, "avc1", 64, 48,
-                    b"h" * 32, b"s" * 32)
+                    b"h" * 32, b"s" * 16)
         )  # fmt: skip
