@@ -25,7 +25,9 @@ from simpang_buffer.reading.tail import Tail
 from simpang_buffer.recording.places import Place, Places
 from simpang_buffer.recording.segment_file import SegmentFile
 from simpang_buffer.recording.segment_writer import (
+    FILE_LIMITS,
     AppendFragment,
+    FileLimits,
     FinishFile,
     OpenFile,
     RunStart,
@@ -65,6 +67,7 @@ class Take:
     width: int = 160
     height: int = 120
     site: str = "site"
+    limits: FileLimits = FILE_LIMITS
     noise: int = 0  # bytes of each picture that do not compress
     documents: bool = False  # a document of the camera's metadata with each key frame
 
@@ -94,6 +97,7 @@ def record(media: Path, take: Take, *, close: bool = True, folder: int = FIRST_F
         lambda: (take.start_us, AnchorSource.RTCP),
         segment_s=take.segment_s,
         metadata=metadata_format("VND.ONVIF.METADATA") if take.documents else None,
+        limits=take.limits,
     )
     done = Recording()
     steps: list[Step] = []

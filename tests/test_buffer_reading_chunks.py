@@ -217,7 +217,7 @@ async def test_the_seal_of_a_chunk_is_that_of_its_last_fragment(index: Index) ->
 
     found = await cut(index, 0, 9)
 
-    assert [found[1].seal, found[2].seal] == [row.seal for row in run.rows]
+    assert [found[1].seal[:16], found[2].seal[:16]] == [row.seal for row in run.rows]
     assert len({one.seal for one in found}) == 3
 
 

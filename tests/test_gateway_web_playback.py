@@ -27,6 +27,8 @@ SECOND = 1_000_000
 _PLAY_JS = """async ([address, moments, shownJs, numbered]) => {
     const shown = eval(shownJs), video = document.createElement("video");
     video.muted = true;
+    // In sight, since what is not is not painted.
+    Object.assign(video.style, { position: "fixed", top: 0, left: 0, zIndex: 9999 });
     document.body.append(video);
     const once = (event) => new Promise((done, failed) => {
         video.addEventListener(event, done, { once: true });

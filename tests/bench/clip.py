@@ -1,10 +1,8 @@
-"""`python tests/bench/clip.py [--minutes 10] [--mbit 4] [--tls]`: a clip over HTTP beside nginx serving the same
-bytes as a file.
+"""`python tests/bench/clip.py [--minutes 10] [--mbit 4]`: a clip over HTTP beside nginx serving its bytes.
 
-A camera's footage is written in real fragments, its clip asked for from the product's own server (in a process
-of its own, with its whole application), and the same bytes, saved, from a real nginx with sendfile. One client
-reads both, in turn. CPU is that of the server's processes, user and system, from /proc; the first byte is from
-sending the request to reading the first byte of the body.
+A camera's footage is written in real fragments, its clip asked for from the product's own application (in a
+process of its own), and the same bytes, saved, from a real nginx with sendfile. One client reads both.
+CPU is that of the server's threads; the first byte is from sending the request to reading the body's first.
 """
 
 from __future__ import annotations
@@ -27,14 +25,14 @@ from urllib.parse import urlencode
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from media_samples import video  # noqa: E402 - the tests' folder is a path only now
-from recorded_runs import video_format  # noqa: E402 - as above
-from recordings import Recording, finished, index_all  # noqa: E402 - as above
-from simpang.web.times import format_time  # noqa: E402 - as above
-from simpang_buffer.index.index import open_index  # noqa: E402 - as above
-from simpang_buffer.model import AccessUnit, AnchorSource, StreamKey  # noqa: E402 - as above
-from simpang_buffer.recording.places import only  # noqa: E402 - as above
-from simpang_buffer.recording.segment_writer import (  # noqa: E402 - as above
+from media_samples import video
+from recorded_runs import video_format
+from recordings import Recording, finished, index_all
+from simpang.web.times import format_time
+from simpang_buffer.index.index import open_index
+from simpang_buffer.model import AccessUnit, AnchorSource, StreamKey
+from simpang_buffer.recording.places import only
+from simpang_buffer.recording.segment_writer import (
     AppendFragment,
     FinishFile,
     OpenFile,
@@ -166,7 +164,7 @@ async def serve(data: Path) -> None:
             jar = client.cookie_jar.filter_cookies(client._base_url)  # type: ignore[arg-type]  # it has one
             cookie = "; ".join(f"{name}={morsel.value}" for name, morsel in jar.items())
         port = site.opened.plain[0][1]
-        print(json.dumps({"port": port, "cookie": f"Cookie: {cookie}\r\n"}), flush=True)  # noqa: T201 - the parent reads it
+        print(json.dumps({"port": port, "cookie": f"Cookie: {cookie}\r\n"}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
@@ -227,11 +225,12 @@ def measure(folder: Path, seconds: int, bits_per_s: int, rounds: int) -> None:
             peer_firsts.append(first_s)
             assert size == peer_size, (size, peer_size)
     mine, peer = sum(ours), sum(theirs)
-    print(f"{seconds} s of {bits_per_s / 1e6} Mbit/s, {size >> 20} MB, {rounds} rounds each, in turn")  # noqa: T201 - its purpose
+    print(f"{seconds} s of {bits_per_s / 1e6} Mbit/s, {size >> 20} MB, {rounds} rounds each, in turn")
     print(
-        f"CPU: ours {mine / rounds * 1000:.0f} ms, nginx {peer / rounds * 1000:.0f} ms, ratio {mine / peer:.2f}"
-    )  # noqa: T201 - its purpose
-    print(  # noqa: T201 - its purpose
+        f"CPU: ours {mine / rounds * 1000:.0f} ms, nginx {peer / rounds * 1000:.0f} ms, "
+        f"ratio {mine / peer:.2f}"
+    )
+    print(
         f"first byte: ours {statistics.median(firsts) * 1000:.1f} ms (worst {max(firsts) * 1000:.1f}), "
         f"nginx {statistics.median(peer_firsts) * 1000:.1f} ms"
     )
