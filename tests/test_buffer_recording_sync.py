@@ -325,21 +325,45 @@ def test_a_disk_that_takes_long_for_a_write_is_recorded_to_as_long_as_the_queue_
     assert row.fragments == 3
 
 
+def large_run(media: Path) -> list[Step]:
+    """One file of 36 MB."""
+    cutter = writer(media)
+    shown = video_format("h264", UNITS)
+    large = [replace(unit, data=unit.data + bytes(600_000)) for unit in pictures(UNITS)]
+    return [step for unit in large for step in cutter.add_picture(unit, shown)] + cutter.finish()
+
+
 def test_what_many_files_bring_is_begun_before_the_flush(tmp_path: Path) -> None:
     """Whole pages only: a page that is written half is written again."""
     begun: list[tuple[int, int]] = []
     start = FileCalls.start_write_back
 
-    class Watched(FaultyCalls):
+    class Watched(FileCalls):
         def start_write_back(self, fd: int, offset: int, size_bytes: int = 0) -> None:
             begun.append((offset, size_bytes))
             start(self, fd, offset, size_bytes)
 
-    calls = Watched()
-    cutter = writer(tmp_path)
-    shown = video_format("h264", UNITS)
-    large = [replace(unit, data=unit.data + bytes(600_000)) for unit in pictures(UNITS)]
-    steps = [step for unit in large for step in cutter.add_picture(unit, shown)] + cutter.finish()
+    reports: list[Report] = []
+
+    with Disk(
+        reports.extend,
+        flush_s=60.0,
+        max_queued_bytes=1 << 30,
+        calls=Watched(),
+        file_systems=Chosen(Method.JOURNAL),
+    ) as disk:
+        disk.submit(large_run(tmp_path))
+
+    before_the_flush = [one for one in begun if one[1] > 0]
+    assert len(before_the_flush) >= 1
+    assert all(offset % 4096 == 0 and size % 4096 == 0 for offset, size in before_the_flush)
+    assert len(rows_of(reports)) == 1
+
+
+def test_what_cannot_be_begun_is_a_failed_sync_and_not_tried_again(tmp_path: Path) -> None:
+    """The error is told once, and the sync that follows would succeed."""
+    failures = iter([errno.EIO])
+    calls = FaultyCalls(lambda _, name: next(failures, 0) if name == "start_write_back" else 0)
     reports: list[Report] = []
 
     with Disk(
@@ -349,9 +373,9 @@ def test_what_many_files_bring_is_begun_before_the_flush(tmp_path: Path) -> None
         calls=calls,
         file_systems=Chosen(Method.JOURNAL),
     ) as disk:
-        disk.submit(steps)
+        disk.submit(large_run(tmp_path))
 
-    before_the_flush = [one for one in begun if one[1] > 0]
-    assert len(before_the_flush) >= 1
-    assert all(offset % 4096 == 0 and size % 4096 == 0 for offset, size in before_the_flush)
-    assert len(rows_of(reports)) == 1
+    (error,) = failures_of(reports)
+    assert (error.reason, error.broken) == (GapReason.DISK_ERROR, True)
+    assert rows_of(reports) == []
+    assert calls.done.count("start_write_back") == 1
