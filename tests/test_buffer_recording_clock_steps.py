@@ -101,6 +101,10 @@ SCENARIOS = {
         runs=5,
         split=True,
     ),
+    # By more than once in ten seconds nobody is served: then the run goes on by its own clock for a while.
+    "set every two seconds": Scenario(
+        Clocks, [(2, to(by_us=by_us)) for by_us in (1_000_000, -1_000_000) * 8], runs=5, split=True
+    ),
     "a leap second": Scenario(Clocks, [(25, to(by_us=-1_000_000))], runs=2, split=True),
     "slewed by 500 ppm": Scenario(lambda: Clocks(slew_ppm=500), [(60, to())]),
     "suspended": Scenario(Clocks, [(25, asleep)], runs=2),
