@@ -9,6 +9,7 @@ from simpang_buffer.index.database import Database
 from simpang_buffer.index.deletions import Order, Removed
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
+from simpang_buffer.index.rows import Doomed, Place
 from simpang_buffer.media.boxes import Scan
 from simpang_buffer.model import FIRST_FOLDER, GapReason, RunHeader, Segment, StreamKey
 
@@ -51,6 +52,14 @@ class StoppingFiles(MediaFiles):
     def unlink(self, path: Path) -> None:
         self._countdown.step()
         super().unlink(path)
+
+    def unlink_in(self, folder: int, key: StreamKey, run: int, seq: int) -> None:
+        self._countdown.step()
+        super().unlink_in(folder, key, run, seq)
+
+    def sync_opened(self, folder: int) -> None:
+        self._countdown.step()
+        super().sync_opened(folder)
 
     def set_aside(self, path: Path) -> Path:
         self._countdown.step()
@@ -96,13 +105,13 @@ class StoppingIndex(Index):
         self._countdown.step()
         return await super().condemn(segments, reason)
 
-    async def remove(self, orders: Sequence[tuple[Order, Sequence[int]]]) -> Removed:
+    async def remove(self, orders: Sequence[tuple[Order, Sequence[Place]]]) -> Removed:
         self._countdown.step()
         return await super().remove(orders)
 
-    async def drop_garbage(self, paths: Iterable[Path], folder: int = FIRST_FOLDER) -> None:
+    async def drop_garbage(self, files: Iterable[Doomed], folder: int = FIRST_FOLDER) -> None:
         self._countdown.step()
-        await super().drop_garbage(paths, folder)
+        await super().drop_garbage(files, folder)
 
     async def keep_run_number(self, key: StreamKey, run: int) -> None:
         self._countdown.step()

@@ -42,7 +42,7 @@ async def fill(
         end_us = NOW_US - int(age * DAY_US)
         rows.append(
             Segment(key, run, seq, end_us - MINUTE_US, end_us, 1000, 60, 900, 0, 15, "avc1", 1, 1, b"h" * 32,
-                    b"s" * 32, folder)
+                    b"s" * 16, folder)
         )  # fmt: skip
     await index.add_segments(rows)
 

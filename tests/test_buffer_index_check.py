@@ -78,7 +78,9 @@ DAMAGE: dict[str, tuple[Damage, list[str], bool]] = {
     ),
     "totals wrong": (lambda index, run: database(index, "update stream set bytes = 1"), ["index"], True),
     "row and garbage": (
-        lambda index, run: database(index, f"insert into garbage (path) values ('{run.rows[1].path}')"),
+        lambda index, run: database(
+            index, f"insert into garbage values (1, 1, {run.rows[1].run}, {run.rows[1].seq})"
+        ),
         ["garbage"],
         True,
     ),

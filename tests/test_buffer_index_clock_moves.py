@@ -17,7 +17,9 @@ from simpang_buffer.index.events import Event, EventKind, Events
 from simpang_buffer.index.holds import HoldWish, hold, holds, release
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.protection import protection
+from simpang_buffer.index.retention import Limits, Retention
 from simpang_buffer.index.rows import Run
+from simpang_buffer.index.space import Space
 from simpang_buffer.model import AnchorSource, GapReason, RunHeader, Segment, StreamKey
 
 MAIN, SUB = StreamKey("gate", "main"), StreamKey("gate", "sub")
@@ -36,7 +38,7 @@ async def index(tmp_path: Path) -> AsyncIterator[Index]:
 
 def segment(key: StreamKey, run: int, seq: int, start_us: int) -> Segment:
     counts = (1000 + seq, 60, 900, seq * 15, 15)
-    seal = bytes((run, seq)) * 16
+    seal = bytes((run, seq)) * 8
     end_us = start_us + MINUTE_US
     return Segment(key, run, seq, start_us, end_us, *counts, "avc1", 64, 48, b"h" * 32, seal)
 
@@ -315,3 +317,56 @@ async def test_the_newest_footage_is_that_which_a_trusted_clock_dated(index: Ind
 
     assert (none, untrusted, dated) == (None, None, NOW_US + 5 * MINUTE_US)
     assert await dated_until(index) == NOW_US + DAY_US + 5 * MINUTE_US
+
+
+@pytest.mark.parametrize(
+    ("next_days", "evicted"),
+    [(None, 0), (20, 0), (40, 3)],
+    ids=["nothing dated behind it", "lately", "long ago"],
+)
+async def test_what_nobody_could_date_is_too_old_once_what_came_after_it_is(
+    next_days: int | None, evicted: int, index: Index
+) -> None:
+    """Of a boot whose clock was never right: its rows say 1970."""
+    await recorded(index, 1, OLD_US, minutes=3, boot=("never right", OLD_US))
+    young = await recorded(index, 2, NOW_US - DAY_US, minutes=1, source=AnchorSource.RTCP, key=SUB)
+    if next_days is not None:
+        await recorded(index, 2, NOW_US - next_days * DAY_US, minutes=1, source=AnchorSource.RTCP)
+    retention = Retention(
+        index,
+        lambda total: Limits(max_bytes=10**12, min_free_bytes=0, max_days=30),
+        now_us=lambda: NOW_US,
+        clock_trusted=lambda: True,
+        spaces=lambda: {1: Space(10**13, 10**13)},
+    )
+
+    await retention.run_once()
+
+    left = await everything(index)
+    assert sum(row.run == 1 for row in left) == 3 - evicted
+    assert await everything(index, SUB) == young
+
+
+async def test_what_nobody_could_date_makes_room_in_the_order_of_recording(index: Index) -> None:
+    """And holds up nothing that is older."""
+    first = await recorded(index, 1, NOW_US - 3 * DAY_US, minutes=2, source=AnchorSource.RTCP)
+    await recorded(index, 2, OLD_US, minutes=2, boot=("never right", OLD_US))
+    last = await recorded(index, 3, NOW_US - DAY_US, minutes=2, source=AnchorSource.RTCP)
+    kept = sum(row.size_bytes for row in (*first, *last))
+
+    def retention(most_bytes: int) -> Retention:
+        return Retention(
+            index,
+            lambda total: Limits(max_bytes=most_bytes, min_free_bytes=0, max_days=30),
+            now_us=lambda: NOW_US,
+            clock_trusted=lambda: True,
+            spaces=lambda: {1: Space(10**13, 10**13)},
+        )
+
+    await retention(kept).run_once()
+    once = [row.run for row in sorted(await everything(index), key=lambda row: (row.run, row.seq))]
+    await retention(2100).run_once()
+    twice = [row.run for row in sorted(await everything(index), key=lambda row: (row.run, row.seq))]
+
+    assert once == [2, 2, 3, 3]
+    assert twice == [3, 3]

@@ -12,6 +12,7 @@ from recordings import KEY, SECOND_US, START_US, Take, recorded
 from simpang_buffer.index.deletions import DAY_US, Deletion, Order, deletions
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.retention import Limits, Retention, Space
+from simpang_buffer.index.rows import Place
 from simpang_buffer.model import FIRST_FOLDER, GapReason, RunHeader, Segment, StreamKey
 
 MINUTE_US = 60 * SECOND_US
@@ -29,17 +30,17 @@ async def index(tmp_path: Path) -> AsyncIterator[Index]:
 def row(minute: int, *, run: int = 1, key: StreamKey = KEY, folder: int = 1, late_us: int = 0) -> Segment:
     at_us = T0 + minute * MINUTE_US + late_us
     return Segment(key, run, minute, at_us, at_us + MINUTE_US, 1000 + minute, 60, 900, 0, 15, "avc1", 1, 1,
-                   b"h" * 32, b"s" * 32, folder)  # fmt: skip
+                   b"h" * 32, b"s" * 16, folder)  # fmt: skip
 
 
-async def fill(index: Index, rows: list[Segment]) -> dict[int, int]:
-    """Ordinals by minute."""
+async def fill(index: Index, rows: list[Segment]) -> dict[int, Place]:
+    """Places by minute."""
     for run in sorted({one.run for one in rows}):
         header = RunHeader("site", KEY.camera, KEY.stream, run, 0, "avc1", T0, "rtcp", 0, None, 0)  # type: ignore[arg-type]  # SQLite takes the word as well
         await index.add_run(header, 1, 1)
     await index.add_segments(rows)
-    found = await index.db.read("select seq, ordinal from segment")
-    return dict(found)
+    found = await index.db.read("select stream_id, start_us, run, seq from segment")
+    return {place[3]: (place[0], place[1], place[2], place[3]) for place in found}
 
 
 async def gone(index: Index) -> list[Deletion]:
@@ -51,12 +52,10 @@ def evicted(rule: str, at_us: int = 5) -> Order:
 
 
 async def test_a_record_says_what_rule_how_much_and_when(index: Index) -> None:
-    ordinals = await fill(index, [row(minute) for minute in range(4)])
+    places = await fill(index, [row(minute) for minute in range(4)])
 
-    await index.remove(
-        [(evicted("space", 7), [ordinals[0]]), (evicted("age", 8), [ordinals[2], ordinals[3]])]
-    )
-    await index.remove([(evicted("space", 9), [ordinals[1]])])
+    await index.remove([(evicted("space", 7), [places[0]]), (evicted("age", 8), [places[2], places[3]])])
+    await index.remove([(evicted("space", 9), [places[1]])])
 
     assert await gone(index) == [
         Deletion(
@@ -68,10 +67,10 @@ async def test_a_record_says_what_rule_how_much_and_when(index: Index) -> None:
 
 async def test_records_are_joined_within_a_day_of_footage_and_across_no_hole(index: Index) -> None:
     rows = [row(1438), row(1439), row(1440), row(1442, run=2), row(1443, run=2, late_us=500)]
-    ordinals = await fill(index, rows)
+    places = await fill(index, rows)
 
     for one in rows:
-        await index.remove([(evicted("space"), [ordinals[one.seq]])])
+        await index.remove([(evicted("space"), [places[one.seq]])])
 
     assert [(one.start_us, one.end_us, one.segments) for one in await gone(index)] == [
         (T0 + 1442 * MINUTE_US, T0 + 1444 * MINUTE_US + 500, 2),
@@ -83,11 +82,11 @@ async def test_records_are_joined_within_a_day_of_footage_and_across_no_hole(ind
 async def test_neighbours_of_different_kinds_leave_no_moment_between(index: Index) -> None:
     """Else the microseconds between two files would be a gap of their own, without a reason."""
     rows = [row(0), row(1, late_us=400), row(2, late_us=800)]
-    ordinals = await fill(index, rows)
+    places = await fill(index, rows)
 
-    await index.remove([(evicted("age"), [ordinals[0]])])
-    await index.remove([(evicted("age"), [ordinals[2]])])
-    await index.remove([(Order(GapReason.DELETED, "person", "Ani", "test", 5), [ordinals[1]])])
+    await index.remove([(evicted("age"), [places[0]])])
+    await index.remove([(evicted("age"), [places[2]])])
+    await index.remove([(Order(GapReason.DELETED, "person", "Ani", "test", 5), [places[1]])])
 
     found = sorted(await index.gone(KEY, *ALWAYS), key=lambda one: one.start_us)
     assert [one.reason for one in found] == [GapReason.EVICTED, GapReason.DELETED, GapReason.EVICTED]
@@ -96,10 +95,10 @@ async def test_neighbours_of_different_kinds_leave_no_moment_between(index: Inde
 
 async def test_a_stream_that_flaps_leaves_a_bounded_record(index: Index) -> None:
     rows = [row(minute * 2, run=minute + 1) for minute in range(400)]
-    ordinals = await fill(index, rows)
+    places = await fill(index, rows)
 
     for one in rows:
-        await index.remove([(evicted("space"), [ordinals[one.seq]])])
+        await index.remove([(evicted("space"), [places[one.seq]])])
 
     found = await gone(index)
     assert len(found) == 200
@@ -109,9 +108,9 @@ async def test_a_stream_that_flaps_leaves_a_bounded_record(index: Index) -> None
 
 async def test_runs_explain_gaps_before_all_footage_and_are_not_kept_for_ever(index: Index) -> None:
     rows = [row(minute, run=minute + 1) for minute in range(1100)]
-    ordinals = await fill(index, rows)
+    places = await fill(index, rows)
 
-    await index.remove([(evicted("space"), [ordinals[minute] for minute in range(1099)])])
+    await index.remove([(evicted("space"), [places[minute] for minute in range(1099)])])
 
     runs = await index.db.read("select min(run), max(run) from run")
     assert runs == [(101, 1100)]
@@ -119,17 +118,17 @@ async def test_runs_explain_gaps_before_all_footage_and_are_not_kept_for_ever(in
 
 async def test_sums_by_folder_and_stream_follow(index: Index) -> None:
     rows = [row(0), row(1, folder=2), row(2, folder=2)]
-    ordinals = await fill(index, rows)
+    places = await fill(index, rows)
     await index.forget(rows[0])
 
-    await index.remove([(evicted("space"), [ordinals[1]])])
+    await index.remove([(evicted("space"), [places[1]])])
 
     kept = await index.db.read("select folder_id, bytes, segments from stored order by 1")
     assert kept == [(1, 0, 0), (2, 1002, 1)]
     assert await index.faults() == []
     await index.recount()
     assert await index.db.read("select folder_id, bytes, segments from stored") == [(2, 1002, 1)]
-    assert await index.db.read("select path, folder_id from garbage") == [(rows[1].path.as_posix(), 2)]
+    assert (await index.garbage(1), await index.garbage(2)) == ([], [rows[1].path])
 
 
 async def test_a_person_deletes_with_name_and_reason(index: Index) -> None:
@@ -164,8 +163,8 @@ async def test_what_the_disk_lost_is_on_record_too(index: Index) -> None:
 
 async def test_the_list_is_of_one_camera_or_all_and_comes_in_pages(index: Index) -> None:
     rows = [row(minute * 10, run=minute + 1) for minute in range(7)]
-    ordinals = await fill(index, rows)
-    await index.remove([(evicted("space"), list(ordinals.values()))])
+    places = await fill(index, rows)
+    await index.remove([(evicted("space"), list(places.values()))])
 
     pages = [await deletions(index.db, "gate", *ALWAYS, after=at, limit=3) for at in (0, 3, 6)]
 

@@ -21,6 +21,7 @@ from simpang_buffer.index.folder_sight import MARKER_FILE
 from simpang_buffer.index.folders import Folders
 from simpang_buffer.index.garbage import empty_garbage
 from simpang_buffer.index.index import Index, open_index
+from simpang_buffer.index.rebuild import Rebuild
 from simpang_buffer.index.space import Limits, Space
 from simpang_buffer.model import GapReason, Segment
 from simpang_buffer.reading.coverage import coverage
@@ -321,6 +322,22 @@ async def test_no_row_is_touched_for_a_folder_that_is_missing(at: Site, tmp_path
     assert await at.index.garbage() == []
     assert not (at.second / rows[0].path).exists()
     assert await check(at.media, at.index, folders=folders.files()) == []
+
+
+async def test_a_disk_that_goes_while_it_is_looked_through_loses_no_row(at: Site, tmp_path: Path) -> None:
+    """A cable that makes contact for a second: what is not found then was not removed."""
+    folders = at.folders()
+    await folders.look()
+    rows = await in_second(at)
+    files = {one.folder: one for one in folders.files()}
+    at.second.rename(tmp_path / "pulled")
+    at.second.mkdir()
+
+    with pytest.raises(OSError, match="has gone"):
+        await Rebuild(at.index, {2: files[2]}, "digulis").run()
+
+    assert await at.index.segments(KEY, *ALL) == rows
+    assert await at.index.garbage(2) == []
 
 
 async def test_a_run_over_two_folders_is_adopted_whole(at: Site) -> None:

@@ -12,9 +12,10 @@ import pytest
 import pytest_asyncio
 
 from simpang_buffer.index.errors import CorruptIndex, HoldsFull, NewerSchema, ReadOnly
+from simpang_buffer.index.garbage import empty_garbage
 from simpang_buffer.index.index import Index, open_index
-from simpang_buffer.index.rows import Gone, StreamTotals
-from simpang_buffer.model import AnchorSource, GapReason, RunHeader, Segment, StreamKey
+from simpang_buffer.index.rows import Doomed, Gone, StreamTotals
+from simpang_buffer.model import ROW_SEAL_BYTES, AnchorSource, GapReason, RunHeader, Segment, StreamKey
 
 KEY = StreamKey("gate", "main")
 T0 = 1_763_000_000_000_000
@@ -46,7 +47,7 @@ def segment(
         width=1920,
         height=1080,
         header_sha256=bytes([run]) * 32,
-        seal=bytes([seq % 256]) * 32,
+        seal=bytes([seq % 256]) * ROW_SEAL_BYTES,
     )
 
 
@@ -132,7 +133,7 @@ async def test_condemned_segments_are_garbage_and_what_is_gone_is_noted_once(ind
     assert await index.evicted_until(KEY) == T0 + 5 * MINUTE_US
     assert await index.garbage() == [row.path for row in rows[:5]]
     assert await index.stream_totals() == {KEY: StreamTotals(1005, 1, rows[5].start_us, rows[5].end_us)}
-    await index.drop_garbage([rows[0].path])
+    await index.drop_garbage([Doomed(rows[0].key, rows[0].run, rows[0].seq)])
     assert await index.garbage() == [row.path for row in rows[1:5]]
 
 
@@ -278,8 +279,14 @@ async def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 async def test_a_garbage_row_never_leads_out_of_the_media_folder(index: Index, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "index.db") as raw:
-        raw.execute("insert into garbage (path) values ('../index.db')")
+        raw.execute("insert into stream (camera, stream) values ('..', '..')")
+        raw.execute("insert into garbage values (1, last_insert_rowid(), 1, 1)")
     raw.close()
+    outside = tmp_path.parent / "000001"
+    outside.mkdir()
+    (outside / "000001.mp4").touch()
 
     with pytest.raises(ValueError, match="outside"):
-        await index.garbage()
+        await empty_garbage(index, index.files())
+
+    assert (outside / "000001.mp4").exists()

@@ -245,7 +245,7 @@ async def test_a_file_that_is_not_what_its_row_says_stays_where_it_is(at: Site, 
     path = at.index.path_of(row)
     if harm == "another":
         async with at.index.db.transaction() as tx:
-            await tx.run("update segment set seal = zeroblob(32) where seq = 5")
+            await tx.run("update segment set seal = zeroblob(16) where seq = 5")
     elif harm == "shorter":
         path.write_bytes(path.read_bytes()[:-1])
     else:
@@ -357,3 +357,70 @@ async def test_a_copy_keeps_to_its_rate_and_a_stop_is_heard_at_once(data: Path) 
         assert asyncio.get_running_loop().time() - began < 5
         assert at.mover.move is None
         assert await at.whole()
+
+
+async def test_what_was_still_recorded_when_a_move_began_is_moved_as_well(at: Site) -> None:
+    await at.mover.begin(1, 2, BYTES_PER_S)
+    await at.mover.run_once()
+    await recorded(at.index, Take(seconds=3, segment_s=1, run=2, start_us=START_US + 20_000_000))
+
+    await at.done()
+
+    assert {row.folder for row in await at.rows()} == {2}
+    assert len(await at.rows()) == 13
+    assert at.mover.move is not None
+    assert (at.mover.move.words, at.mover.move.problems) == ("", 0)
+    assert await at.whole()
+
+
+class Pulls(Copier):
+    """A folder's disk goes after so many copies; an empty folder is left at its path."""
+
+    def __init__(self, folder: Path, after: int) -> None:
+        super().__init__()
+        self.folder, self.left = folder, after
+
+    async def copy(self, source: MediaFiles, target: MediaFiles, row: Segment, bytes_per_s: int) -> None:
+        if self.left == 0:
+            await asyncio.to_thread(self.folder.rename, self.folder.with_name("pulled"))
+            await asyncio.to_thread(self.folder.mkdir)
+        self.left -= 1
+        await super().copy(source, target, row, bytes_per_s)
+
+
+@pytest.mark.parametrize("name", ["media", "second"])
+async def test_a_disk_that_goes_amid_a_move_loses_nothing(at: Site, name: str) -> None:
+    """It takes a second until that is known, and what lies under a mount point belongs to another disk."""
+    folder = {"media": at.index.media, "second": at.index.files(2).root}[name]
+    at.mover._copier = Pulls(folder, 3)
+    await at.mover.begin(1, 2, BYTES_PER_S)
+
+    with pytest.raises(OSError, match="has gone"):
+        await at.mover.run_once()
+    under = list(folder.rglob("*.mp4"))
+    folder.rename(folder.with_name("under"))
+    folder.with_name("pulled").rename(folder)
+    await at.done()
+
+    assert under == []
+    assert {row.folder for row in await at.rows()} == {2}
+    assert at.mover.move is not None
+    assert at.mover.move.problems == 0
+    assert await at.whole()
+
+
+async def test_a_copy_that_is_cancelled_writes_no_more(data: Path) -> None:
+    """A stop of the daemon waits for its threads."""
+    async with opened(data) as at:
+        await recorded(at.index, Take(seconds=4, run=1))
+        await recorded(at.index, Take(seconds=4, run=2, start_us=START_US + 10_000_000))
+        await at.mover.begin(1, 2, 20_000)  # the second file's first piece is due 50 s after the first's
+        began = asyncio.get_running_loop().time()
+        step = asyncio.create_task(at.mover.run_once(), name="step")
+        await asyncio.wait([step], timeout=0.5)
+        step.cancel()
+        await asyncio.wait([step])
+
+        assert step.cancelled()
+        await asyncio.get_running_loop().shutdown_default_executor()
+        assert asyncio.get_running_loop().time() - began < 5

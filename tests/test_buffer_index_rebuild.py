@@ -395,7 +395,7 @@ async def test_a_file_that_no_row_can_hold_stops_nothing(index: Index, poison: s
     start = file.head.init + run_box(head)
     shift = len(start) - len(file.head.to_bytes())
     moved = [replace(one, offset=one.offset + shift) for one in fragments]
-    file.path.write_bytes(start + body + table_box(moved, run.rows[0].seal))
+    file.path.write_bytes(start + body + table_box(moved, run.rows[0].seal * 2))
 
     report = await rebuild(index).run()
 

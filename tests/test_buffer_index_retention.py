@@ -32,7 +32,8 @@ from simpang_buffer.index.retention import (
     Space,
     excess_bytes,
 )
-from simpang_buffer.model import FIRST_FOLDER, GapReason, StreamKey
+from simpang_buffer.index.rows import Place
+from simpang_buffer.model import FIRST_FOLDER, GapReason, StreamKey, segment_path
 from stopping import Countdown, StoppingFiles
 
 SUB = StreamKey("gate", "sub")
@@ -215,7 +216,7 @@ class FullIndex(Index):
         super().__init__(database, media)
         self._reserve = reserve
 
-    async def remove(self, orders: Sequence[tuple[Order, Sequence[int]]]) -> Removed:
+    async def remove(self, orders: Sequence[tuple[Order, Sequence[Place]]]) -> Removed:
         if self._reserve.exists() and self._reserve.stat().st_size:
             raise StorageFull("no space left")
         return await super().remove(orders)
@@ -249,7 +250,7 @@ async def test_what_could_not_be_unlinked_is_tried_again(index: Index) -> None:
     await index.condemn(run.rows, GapReason.EVICTED)
 
     class Stuck(StoppingFiles):
-        def unlink(self, path: Path) -> None:
+        def unlink_in(self, folder: int, key: StreamKey, run: int, seq: int) -> None:
             raise PermissionError(1, "Operation not permitted")
 
     report = await adopt(index.media, index, files=Stuck(index.media, Countdown()))
@@ -270,10 +271,10 @@ class OneStuck(MediaFiles):
         super().__init__(root)
         self._stuck = set(stuck)
 
-    def unlink(self, path: Path) -> None:
-        if path in self._stuck:
+    def unlink_in(self, folder: int, key: StreamKey, run: int, seq: int) -> None:
+        if segment_path(key, run, seq) in self._stuck:
             raise PermissionError(1, "Operation not permitted")
-        super().unlink(path)
+        super().unlink_in(folder, key, run, seq)
 
 
 async def test_a_file_that_cannot_be_deleted_does_not_stop_eviction(

@@ -51,7 +51,7 @@ async def test_a_message_arrives_as_it_was_sent() -> None:
 async def test_the_nouns_arrive_as_they_were_sent() -> None:
     header = RunHeader("site", "gate", "sub", 3, 2, "hvc1", 10**15, AnchorSource.RTCP, -5, GapReason.AUTH, 9)
     fragment = Fragment(100, 200, 300, 400, 10**15, FragmentFlags.KEY | FragmentFlags.CHUNK, 15)
-    segment = Segment(KEY, 3, 2, 1, 2, 3, 4, 5, 6, 7, "avc1", 8, 9, b"h" * 32, b"s" * 32)
+    segment = Segment(KEY, 3, 2, 1, 2, 3, 4, 5, 6, 7, "avc1", 8, 9, b"h" * 32, b"s" * 16)
     source = Source("rtsp://10.0.0.1/a", "10.0.0.1", 554, Credentials("u", "p:@é"), True, "udp", True)
     spec = StreamSpec(KEY, source, 77)
     fields = {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from recordings import Take, record
+from simpang_buffer.index.database import Transaction
 from simpang_buffer.index.errors import StorageFull
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.model import Segment, StreamKey
@@ -133,16 +134,14 @@ async def test_a_full_disk_is_told_and_waited_for(tmp_path: Path) -> None:
     opened, closed, rows = await said_of(tmp_path, 2)
     async with site(tmp_path) as here:
         failures = iter([StorageFull("no room"), StorageFull("no room")])
-        transaction = here.index.db.transaction
+        at_once = here.index.db.at_once
 
-        @contextlib.asynccontextmanager
-        async def full() -> AsyncIterator[object]:
+        async def full(body: Callable[[Transaction], Coroutine[object, object, None]]) -> None:
             if error := next(failures, None):
                 raise error
-            async with transaction() as tx:
-                yield tx
+            await at_once(body)
 
-        here.index.db.transaction = full  # type: ignore[method-assign,assignment] # a disk that fills and empties
+        here.index.db.at_once = full  # type: ignore[method-assign,assignment] # a disk that fills and empties
         for message in (*opened, *closed):
             await here.writer.put(message)
         await here.writer.flushed()

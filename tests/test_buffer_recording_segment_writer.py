@@ -90,7 +90,7 @@ def test_a_row_says_what_its_file_says(tmp_path: Path) -> None:
     written = [step.fragment for step in fragments_of(steps)]
     assert scanned.closed and list(scanned.fragments) == table
     assert table[: len(written)] == written
-    assert (row.seal, row.size_bytes) == (seal, path.stat().st_size)
+    assert (row.seal, row.size_bytes) == (seal[:16], path.stat().st_size)
     assert (row.start_us, row.end_us) == (ANCHOR_US, ANCHOR_US + 3_000_000)
     assert (row.fragments, row.frames, row.chunks) == (len(table), 45, 1)
     assert (header.run.key, header.run.run, header.run.previous_end) == (KEY, 7, START.previous_end)
@@ -197,7 +197,7 @@ def test_a_key_frame_that_comes_at_last_begins_a_file(tmp_path: Path) -> None:
     # Adoption takes each for itself.
     for row in rows:
         with (tmp_path / row.path).open("rb") as file:
-            assert (scan(file).closed, scan(file).seal) == (True, row.seal)
+            assert (scan(file).closed, scan(file).seal[:16]) == (True, row.seal)
 
 
 def read(media: Path, row: Segment) -> tuple[bytes, bytes]:

@@ -10,6 +10,9 @@ from pathlib import Path
 VIDEO_TIMESCALE = 90_000
 # The id of DATA/media; further media folders are numbered as they are first seen.
 FIRST_FOLDER = 1
+# So much of a seal is kept in a row: enough that no other file ends with it. Whole, as the file has it, it
+# would be a third of the index.
+ROW_SEAL_BYTES = 16
 
 
 class GapReason(enum.StrEnum):
@@ -156,9 +159,9 @@ class Fragment:
 class Segment:
     """One media file that is closed or adopted: a row of the index.
 
-    path: relative to its media folder. seal: SHA-256 of its last seal. codec, width and height as in its
-    sample entry; parts are told apart by header_sha256, the SHA-256 of ftyp and moov. folder: id of the media
-    folder that the file lies in.
+    path: relative to its media folder. seal: the first ROW_SEAL_BYTES of its last seal. codec, width and
+    height as in its sample entry; parts are told apart by header_sha256, the SHA-256 of ftyp and moov.
+    folder: id of the media folder that the file lies in.
     """
 
     key: StreamKey

@@ -43,8 +43,8 @@ def rows(streams: int, minutes: int) -> Iterator[tuple[object, ...]]:
             size_bytes = (26_000_000 if number % 2 == 0 else 3_500_000) + minute * 7919 % 100_000
             end_us = start_us + MINUTE_US
             yield (
-                number + 1, start_us, run + 1, seq, end_us, size_bytes, 60, 1500, seq * 15, 15, 1,
-                end_us // 1000 * 64 + number, os.urandom(32), 1,
+                number + 1, start_us, run + 1, seq, MINUTE_US, size_bytes, 60, 1500, seq * 15, 15, 1,
+                end_us // 1000 * 64 + number, os.urandom(16), 1,
             )  # fmt: skip
 
 
@@ -148,7 +148,7 @@ async def _evict(index: Index, streams: int, end_us: int, days: int) -> None:
         while not done.is_set():
             start_us = end_us + seq * MINUTE_US
             one = Segment(keys(streams)[0], days, 1440 + seq, start_us, start_us + MINUTE_US, 1000, 60, 1500,
-                          0, 15, "avc1.640028", 1920, 1080, b"h" * 32, b"s" * 32)  # fmt: skip
+                          0, 15, "avc1.640028", 1920, 1080, b"h" * 32, b"s" * 16)  # fmt: skip
             begun = time.perf_counter()
             await index.add_segment(one)
             held_up.append(time.perf_counter() - begun)

@@ -89,8 +89,6 @@ def read_ends(connection: sqlite3.Connection) -> set[str]:
     tables = {str(row[0]) for row in rows}
     for table in sorted(tables):
         connection.execute(f'select * from "{table}" order by 1 desc limit 1').fetchall()
-    if tables:
-        connection.execute("select max(ordinal) from segment").fetchall()
     return tables
 
 

@@ -17,7 +17,9 @@ from simpang_buffer.index.database import Row as DatabaseRow
 from simpang_buffer.index.events import EVENT_MOST_US, event_spans
 from simpang_buffer.index.eviction import Queue, Row, Rule
 from simpang_buffer.index.index import Index
+from simpang_buffer.index.misdated import Misdated, misdated_runs
 from simpang_buffer.index.protection import Protected, Protection, protection
+from simpang_buffer.index.rows import Place
 from simpang_buffer.index.spans import Spans
 from simpang_buffer.model import StreamKey
 
@@ -64,8 +66,7 @@ class Candidates:
         self._booted_us = booted_us
         self._windows: dict[tuple[StreamKey, int, _Kind], _Window] = {}
         # Streams with runs of this boot that say they are older than it, from this run on.
-        self._misdated: dict[StreamKey, int] = {}
-        self._booted_at_us = 0
+        self._misdated: dict[StreamKey, dict[int, Misdated]] = {}
         self._folders: dict[StreamKey, set[int]] = {}
         self._ids: dict[StreamKey, int] = {}
         self._last_event = 0
@@ -123,15 +124,15 @@ class Candidates:
                     found.append(Queue(key, folder, kind is _Kind.EVENT, window.rows, window.more))
         return found
 
-    def drop(self, key: StreamKey, ordinals: frozenset[int]) -> None:
+    def drop(self, key: StreamKey, places: frozenset[Place]) -> None:
         """They were evicted, or may not be: they are looked at no more."""
         for (of, _, _), window in self._windows.items():
             if of != key:
                 continue
-            while window.rows and window.rows[0].ordinal in ordinals:
+            while window.rows and window.rows[0].place in places:
                 window.rows.popleft()
-            if any(row.ordinal in ordinals for row in window.rows):
-                window.rows = deque(row for row in window.rows if row.ordinal not in ordinals)
+            if any(row.place in places for row in window.rows):
+                window.rows = deque(row for row in window.rows if row.place not in places)
 
     async def _start_over(self, now_us: int, clock_trusted: bool) -> None:
         self._windows.clear()
@@ -139,17 +140,8 @@ class Candidates:
         self._trusted, self._read_at_us = clock_trusted, now_us
         self._last_event = (await self._index.db.read("select coalesce(max(id), 0) from event"))[0][0]
         self._misdated = {}
-        booted_us = self._booted_us()
-        if not clock_trusted or booted_us is None:
-            return
-        self._booted_at_us = booted_us
-        rows = await self._index.db.read(
-            """select c.camera, c.stream, min(r.run) from run r join stream c on c.id = r.stream_id
-               where r.boot_id = (select value from meta where key = 'boot_id') and r.start_us < ?
-               group by c.id""",
-            (booted_us,),
-        )
-        self._misdated = {StreamKey(camera, stream): run for camera, stream, run in rows}
+        if clock_trusted:
+            self._misdated = await misdated_runs(self._index.db, now_us, self._booted_us())
 
     def _rewind(self, ranges: Iterable[Protected]) -> None:
         """Has read anew what lies in them or behind, and was passed over or taken for something else."""
@@ -174,20 +166,21 @@ class Candidates:
         if apart and rows:
             ends_us = max(row[3] for row in rows)
             spans = await event_spans(self._index.db, key.camera, rows[0][2], ends_us, self._margin_us)
-        held = self.protection.of(key)
-        first_run = self._misdated.get(key)
+        held, id_ = self.protection.of(key), self._ids[key]
+        wrong = self._misdated.get(key, {})
         for run, seq, start_us, end_us, size_bytes, ordinal, where in rows:
             window.at = (start_us, run, seq)
             if where != folder or held.touch(start_us, end_us):
                 continue
             if apart and spans.touch(start_us, end_us) != (kind is _Kind.EVENT):
                 continue
-            misdated = first_run is not None and run >= first_run and end_us < self._booted_at_us
-            if misdated != (kind is _Kind.MISDATED):
+            misdated = wrong.get(run)
+            if misdated is not None and end_us >= misdated.below_us:
+                misdated = None
+            if (misdated is None) == (kind is _Kind.MISDATED):
                 continue
-            # It cannot be older than this boot, of which it is.
-            end_us = self._booted_at_us if misdated else end_us
-            window.rows.append(Row(ordinal, start_us, end_us, size_bytes))
+            end_us = end_us if misdated is None else misdated.latest_us
+            window.rows.append(Row(ordinal, start_us, end_us, size_bytes, (id_, start_us, run, seq)))
         window.more = len(rows) == limit
         return window.more
 
@@ -196,10 +189,11 @@ class Candidates:
     ) -> list[DatabaseRow]:
         start_us, run, seq = at
         if kind is _Kind.MISDATED and at == _FIRST:
-            run = self._misdated[key]
+            run = min(self._misdated[key])
         if self._trusted and kind is not _Kind.MISDATED:
             return await self._index.db.read(
-                """select run, seq, start_us, end_us, size_bytes, ordinal, folder_id from segment
+                """select run, seq, start_us, start_us + duration_us, size_bytes, ordinal, folder_id
+                   from segment
                    where stream_id = ? and (start_us, run, seq) > (?, ?, ?)
                    order by start_us, run, seq limit ?""",
                 (self._ids[key], start_us, run, seq, limit),

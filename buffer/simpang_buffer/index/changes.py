@@ -36,7 +36,9 @@ async def recount(tx: Transaction) -> None:
         """update stream set
              bytes = (select coalesce(sum(size_bytes), 0) from segment where stream_id = id),
              segments = (select count(*) from segment where stream_id = id),
-             longest_us = (select coalesce(max(end_us - start_us), 0) from segment where stream_id = id)"""
+             longest_us = (select coalesce(max(duration_us), 0) from segment where stream_id = id),
+             last_ordinal = max(last_ordinal,
+                                (select coalesce(max(ordinal), 0) from segment where stream_id = id))"""
     )
 
 

@@ -31,7 +31,7 @@ from simpang_buffer.index.media_files import MediaFiles, segment_of_scan
 from simpang_buffer.index.repair import Fault, Finding, repair_all
 from simpang_buffer.media.seal import BadBox
 from simpang_buffer.media.structure import read_structure
-from simpang_buffer.model import Segment, StreamKey, segment_path
+from simpang_buffer.model import ROW_SEAL_BYTES, Segment, StreamKey, segment_path
 
 __all__ = ["Depth", "Finding", "check"]
 
@@ -162,7 +162,7 @@ class _Checker:
             return Finding("boxes", path, found.fault)
         if not belongs(found.header.run, row.key, row.run, row.seq):
             return Finding("boxes", path, "it is not what its name says")
-        if (found.fragments, found.frames, found.seal, found.header.header_sha256) != (
+        if (found.fragments, found.frames, found.seal[:ROW_SEAL_BYTES], found.header.header_sha256) != (
             row.fragments,
             row.frames,
             row.seal,

@@ -116,7 +116,7 @@ async def move_run(index: Index, key: StreamKey, run: int, anchor_us: int) -> in
         if shift_us and start_us is not None:
             # (run, seq) tells the rows of a stream apart wherever they stand, so none meets another.
             await tx.run(
-                """update segment set start_us = start_us + ?1, end_us = end_us + ?1
+                """update segment set start_us = start_us + ?1
                    where stream_id = ?2 and start_us between ?3 and ?4 and run = ?5""",
                 (shift_us, stream_id, start_us, end_us, run),
             )

@@ -24,7 +24,7 @@ from simpang_buffer.media.seal import (
     summarise_table,
     table_size,
 )
-from simpang_buffer.model import RunHeader, Segment, StreamKey
+from simpang_buffer.model import ROW_SEAL_BYTES, RunHeader, Segment, StreamKey
 
 # Head and table of a file of a minute each fit in so much; a larger one costs one more read.
 _HEAD_BYTES = 4096
@@ -74,7 +74,7 @@ class ClosedFiles:
             width=init.width,
             height=init.height,
             header_sha256=init.sha256,
-            seal=table.seal,
+            seal=table.seal[:ROW_SEAL_BYTES],
             folder=folder,
         )
         return row, run

@@ -31,6 +31,8 @@ class Copier:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._stopped = threading.Event()
+        # The task that waits for the file was cancelled.
+        self._given_up = threading.Event()
         self._began_s = 0.0
         self._due_s = 0.0
 
@@ -44,9 +46,14 @@ class Copier:
     async def copy(self, source: MediaFiles, target: MediaFiles, row: Segment, bytes_per_s: int) -> None:
         """Durable when it returns, but for its name. Raises CopyFailed; OSError where the target cannot take
         it. Nothing is left of a copy that failed."""
+        self._given_up.clear()
+        work = asyncio.ensure_future(asyncio.to_thread(self._copy, source, target, row, bytes_per_s))
         try:
-            await asyncio.to_thread(self._copy, source, target, row, bytes_per_s)
+            await asyncio.shield(work)
         except BaseException:
+            # A thread is not cancelled with its task, and would write on.
+            self._given_up.set()
+            await asyncio.wait([work])
             await asyncio.to_thread(target.unlink, row.path)
             raise
 
@@ -60,6 +67,7 @@ class Copier:
             size_bytes = os.fstat(reading).st_size
             if size_bytes != row.size_bytes:
                 raise CopyFailed(f"it has {size_bytes} bytes, its row says {row.size_bytes}")
+            target.check_there()
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             target.unlink(row.path)
             writing = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
@@ -79,7 +87,7 @@ class Copier:
         """The SHA-256 of what was read."""
         left, digest = size_bytes, hashlib.sha256()
         while left:
-            if self._stopped.is_set():
+            if self._stopped.is_set() or self._given_up.is_set():
                 raise CopyFailed("the move was stopped")
             self._rest(bytes_per_s)
             try:
@@ -99,7 +107,8 @@ class Copier:
         now_s = self._monotonic()
         self._due_s = max(self._due_s, now_s - _LONGEST_REST_S)
         while (wait_s := self._due_s - self._monotonic()) > 0 and not self._stopped.is_set():
-            self._stopped.wait(min(wait_s, _LONGEST_REST_S))
+            if self._given_up.wait(min(wait_s, _LONGEST_REST_S)):
+                return
         self._due_s += _PIECE_BYTES / bytes_per_s
 
     def _verify(self, target: MediaFiles, row: Segment, writing: int, digest: bytes) -> None:

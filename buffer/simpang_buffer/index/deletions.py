@@ -7,13 +7,15 @@ milliseconds, which is how long a closed segment waits for its row.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 from simpang_buffer.index.database import Database, Row, Transaction
 from simpang_buffer.index.protection import protection
-from simpang_buffer.model import GapReason, StreamKey
+from simpang_buffer.index.rows import Place
+from simpang_buffer.model import GapReason, Segment, StreamKey
 
 DAY_US = 86_400_000_000
 # Files of one run follow each other but for rounding; what lies further apart has a reason of its own.
@@ -22,7 +24,8 @@ _JOINED_US = 1_000_000
 _MOST_A_DAY = 200
 # Runs tell why there is no footage, also before all that remains; so many are kept for it.
 _MOST_OLD_RUNS = 1000
-_IN = "ordinal in (select value from json_each(?))"
+_IN = """(stream_id, start_us, run, seq) in
+         (select value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each(?))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What was removed: ordinals of the rows, and their bytes."""
+    """What was removed: the rows, and their bytes."""
 
-    ordinals: frozenset[int] = frozenset()
+    places: frozenset[Place] = frozenset()
     size_bytes: int = 0
+    # How long the transaction kept others from writing, its commit aside.
+    took_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +69,29 @@ class Deletion:
     last_at_us: int | None
 
 
-async def condemn(tx: Transaction, ordinals: Iterable[int], order: Order) -> Removed:
+async def condemn(tx: Transaction, places: Iterable[Place], order: Order) -> Removed:
     """Moves the rows to the garbage list and records what is gone. Rows that are no longer there are passed
     over, and so is what is held or pinned now, but for what the disk has lost: that nothing can hold.
     """
-    named = await tx.rows("select id, camera, stream from stream")
-    folders = {id_: f"{camera}/{stream}" for id_, camera, stream in named}
     if order.reason is not GapReason.DISK_ERROR and (held := await protection(tx.rows)).ranges:
+        named = await tx.rows("select id, camera, stream from stream")
         keys = {id_: StreamKey(camera, stream) for id_, camera, stream in named}
         found = await tx.rows(
-            f"select ordinal, stream_id, start_us, end_us from segment where {_IN}",
-            (json.dumps(list(ordinals)),),
+            f"select stream_id, start_us, run, seq, end_us from segment where {_IN}",
+            (json.dumps(list(places)),),
         )
-        ordinals = [row[0] for row in found if not held.covers(keys[row[1]], row[2], row[3])]
+        places = [row[:4] for row in found if not held.covers(keys[row[0]], row[1], row[4])]
     rows = await tx.rows(
         f"""delete from segment where {_IN}
-            returning ordinal, stream_id, start_us, end_us, run, seq, size_bytes, folder_id""",
-        (json.dumps(list(ordinals)),),
+            returning run, stream_id, start_us, start_us + duration_us, run, seq, size_bytes, folder_id""",
+        (json.dumps(list(places)),),
     )
     if not rows:
         return Removed()
-    rows.sort(key=lambda row: row[1:3])
-    # As model.segment_path has it; a Path for each would cost more than all the rest.
+    rows.sort(key=itemgetter(1, 2))
     await tx.run_many(
-        "insert into garbage values (?, ?) on conflict do nothing",
-        [(f"{folders[row[1]]}/{row[4]:06}/{row[5]:06}.mp4", row[7]) for row in rows],
+        "insert into garbage values (?, ?, ?, ?) on conflict do nothing",
+        [(row[7], row[1], row[4], row[5]) for row in rows],
     )
     await _subtract(tx, rows)
     await _record(tx, list(_stretches(rows, order)))
@@ -98,7 +101,8 @@ async def condemn(tx: Transaction, ordinals: Iterable[int], order: Order) -> Rem
              and end_us <= (select min(start_us) from segment where stream_id = ?1)""",
         [(stream_id, _MOST_OLD_RUNS) for stream_id in {row[1] for row in rows}],
     )
-    return Removed(frozenset(row[0] for row in rows), sum(row[6] for row in rows))
+    done = frozenset((row[1], row[2], row[4], row[5]) for row in rows)
+    return Removed(done, sum(row[6] for row in rows))
 
 
 async def deletions(
@@ -275,13 +279,8 @@ async def _may_bridge(tx: Transaction, before: _Stretch, after: _Stretch) -> boo
     return remaining is None
 
 
-async def ordinals_of(tx: Transaction, places: Sequence[Mapping[str, object]]) -> list[int]:
-    """Of rows by camera, stream, start_us, run and seq; those that are not there are left out."""
-    rows = await tx.rows(
-        """select s.ordinal from json_each(?) j
-           join stream c on c.camera = j.value ->> 'camera' and c.stream = j.value ->> 'stream'
-           join segment s on s.stream_id = c.id and s.start_us = j.value ->> 'start_us'
-                         and s.run = j.value ->> 'run' and s.seq = j.value ->> 'seq'""",
-        (json.dumps(places),),
-    )
-    return [row[0] for row in rows]
+async def places_of(tx: Transaction, segments: Iterable[Segment]) -> list[Place]:
+    """Where their rows would be; without those of streams that there are not."""
+    named = await tx.rows("select camera, stream, id from stream")
+    ids = {StreamKey(camera, stream): id_ for camera, stream, id_ in named}
+    return [(ids[one.key], one.start_us, one.run, one.seq) for one in segments if one.key in ids]

@@ -18,6 +18,7 @@ from heapq import heappop, heappush
 from typing import NamedTuple, TypeAlias
 
 from simpang_buffer.index.protection import Protection
+from simpang_buffer.index.rows import Place
 from simpang_buffer.index.space import Shortage
 from simpang_buffer.model import StreamKey
 
@@ -36,12 +37,13 @@ class Rule:
 
 
 class Row(NamedTuple):
-    """One segment. ordinal: its place in the order of recording, over all streams."""
+    """One segment. ordinal: its place in the order of recording, over all streams. place: of its row."""
 
     ordinal: int
     start_us: int
     end_us: int
     size_bytes: int
+    place: Place = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.space import Limits, Space
 
 # Of what it may hold: below this a folder counts as full to its limits; one that is written to, below that.
@@ -53,6 +54,10 @@ class Folder:
     space: Space | None = None
     limits: Limits | None = None
     used_bytes: int = 0
+
+    @property
+    def files(self) -> MediaFiles:
+        return MediaFiles(self.path, self.id, (self.device, self.inode))
 
     @property
     def readable(self) -> bool:

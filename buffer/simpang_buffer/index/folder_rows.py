@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 # Which folder holds the oldest footage changes by the hour.
 _EVERY_S = 60.0
-# Of 44 streams the oldest three quarters of an hour: a few milliseconds.
-_ROWS_LOOKED_AT = 2000
+# The oldest three quarters of an hour of each stream: a few milliseconds.
+_ROWS_LOOKED_AT = 45
 
 
 async def folders_there(index: Index) -> list[MediaFiles]:
@@ -102,6 +102,11 @@ class FolderRows:
             return
         self._look_again_s = now_s + _EVERY_S
         rows = await self._index.db.read(
-            "select folder_id from segment order by ordinal limit ?", (_ROWS_LOOKED_AT,)
+            """select s.folder_id from stream c
+               join segment s on s.stream_id = c.id and s.start_us <= coalesce(
+                 (select start_us from segment where stream_id = c.id order by start_us limit 1 offset ?),
+                 (select max(start_us) from segment where stream_id = c.id))
+               order by s.ordinal""",
+            (_ROWS_LOOKED_AT,),
         )
         self._by_age = list(dict.fromkeys(row[0] for row in rows))

@@ -103,7 +103,7 @@ class Folders:
 
     def files(self) -> list[MediaFiles]:
         """Of the folders that may be worked on."""
-        return [MediaFiles(one.path, one.id) for one in self.sound]
+        return [one.files for one in self.sound]
 
     def spaces(self) -> dict[int, Space]:
         """Of the folders that may be worked on, by id, as it is this moment. Blocks."""

@@ -6,18 +6,23 @@ The first step is `Index.condemn`; this is the rest, which is also the first thi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
-from simpang_buffer.model import StreamKey
+from simpang_buffer.index.rows import Doomed
+from simpang_buffer.model import StreamKey, segment_path
 
 # A file here and there may be stuck (immutable, somebody else's). When more are, the disk or its owner is at
 # fault, and going on would only empty the index of footage that stays where it is.
 MOST_STUCK = 20
-# Unlinking a large file takes milliseconds; so many are done before anybody else gets the thread.
-_BATCH = 100
+# Each costs a sync of every folder that it is about, and a commit.
+_BATCH = 1000
+# At first few, since a disk that deletes nothing would make a thousand errors.
+_FIRST_BATCH = 100
 
 
 async def empty_garbage(index: Index, files: MediaFiles) -> dict[Path, OSError]:
@@ -26,35 +31,39 @@ async def empty_garbage(index: Index, files: MediaFiles) -> dict[Path, OSError]:
 
     Raises OSError where more than MOST_STUCK files are stuck, or a folder cannot be synced.
     """
-    listed = await index.garbage(files.folder)
-    paths = [path for path in listed if (files.folder, path) not in index.spared]
-    stuck: dict[Path, OSError] = {}
-    for at in range(0, len(paths), _BATCH):
-        batch = paths[at : at + _BATCH]
-        stuck |= await asyncio.to_thread(_unlink, files, batch)
-        gone = [path for path in batch if path not in stuck]
+    stuck: dict[Doomed, OSError] = {}
+    last, size = None, _FIRST_BATCH
+    while listed := await index.doomed(files.folder, last, size):
+        last, size = listed[-1], _BATCH
+        if index.spared:
+            listed = [one for one in listed if (files.folder, one.path) not in index.spared]
+        stuck |= await asyncio.to_thread(_unlink, files, listed)
+        gone = [one for one in listed if one not in stuck] if stuck else listed
         await index.drop_garbage(gone, files.folder)
         await _remove_empty_runs(index, files, gone)
         if len(stuck) > MOST_STUCK:
             raise next(iter(stuck.values()))
+    return {one.path: error for one, error in stuck.items()}
+
+
+def _unlink(files: MediaFiles, listed: Sequence[Doomed]) -> dict[Doomed, OSError]:
+    """listed: run by run."""
+    stuck: dict[Doomed, OSError] = {}
+    for (key, run), group in groupby(listed, key=itemgetter(0, 1)):
+        found = files.remove(key, run, [one.seq for one in group])
+        stuck |= {Doomed(key, run, seq): error for seq, error in found.items()}
+    # Else a disk that was pulled holds them all the same.
+    files.check_there()
     return stuck
 
 
-def _unlink(files: MediaFiles, paths: Sequence[Path]) -> dict[Path, OSError]:
-    stuck: dict[Path, OSError] = {}
-    for path in paths:
-        try:
-            files.unlink(path)
-        except OSError as error:
-            stuck[path] = error
-    files.sync_folders(paths)
-    return stuck
+async def _remove_empty_runs(index: Index, files: MediaFiles, gone: Sequence[Doomed]) -> None:
+    newest = await index.newest_runs() if gone else {}
+    # A recorder may be about to create its next file in the folder of the newest run.
+    left = {(one.key, one.run) for one in gone if one.run < newest.get(one.key, 0)}
+    await asyncio.to_thread(_remove_folders, files, left)
 
 
-async def _remove_empty_runs(index: Index, files: MediaFiles, paths: Sequence[Path]) -> None:
-    for folder in {path.parent for path in paths}:
-        camera, stream, run = folder.parts
-        newest = await index.newest_run(StreamKey(camera, stream))
-        # A recorder may be about to create its next file in the folder of the newest run.
-        if newest is not None and int(run) < newest.run:
-            await asyncio.to_thread(files.remove_folder, folder)
+def _remove_folders(files: MediaFiles, runs: Iterable[tuple[StreamKey, int]]) -> None:
+    for key, run in runs:
+        files.remove_folder(segment_path(key, run, 0).parent)

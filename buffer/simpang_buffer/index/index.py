@@ -7,13 +7,16 @@ index only for the garbage list, in one transaction that also records what is go
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from simpang_buffer.index.changes import forget, names, recount, stream_id_of
-from simpang_buffer.index.database import Database, open_database
-from simpang_buffer.index.deletions import Order, Removed, condemn, ordinals_of
+from simpang_buffer.index.database import Database, Transaction, open_database
+from simpang_buffer.index.deletions import Order, Removed, condemn, places_of
 from simpang_buffer.index.errors import HoldsFull
 from simpang_buffer.index.holds import held_bytes
 from simpang_buffer.index.insertion import insert_run, insert_segments
@@ -22,15 +25,16 @@ from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.rows import (
     RUN_COLUMNS,
     SEGMENT_COLUMNS,
+    Doomed,
     Gone,
     Pin,
+    Place,
     Run,
     StreamTotals,
-    garbage_path,
     run_of,
     segment_of,
 )
-from simpang_buffer.model import FIRST_FOLDER, GapReason, RunHeader, Segment, StreamKey
+from simpang_buffer.model import FIRST_FOLDER, GapReason, RunHeader, Segment, StreamKey, segment_path
 
 # meta: no run is numbered below; what an index does not know of may bear those numbers.
 LEAST_RUN = "least_run"
@@ -148,6 +152,15 @@ class Index:
         )
         return run_of(key, rows[0]) if rows else None
 
+    async def newest_runs(self) -> dict[StreamKey, int]:
+        rows = await self.db.read(
+            """select camera, stream, newest from
+                 (select camera, stream, (select max(run) from run where stream_id = id) as newest
+                  from stream)
+               where newest is not null"""
+        )
+        return {StreamKey(camera, stream): run for camera, stream, run in rows}
+
     async def settled_run(self, key: StreamKey) -> int:
         """Runs below it hold no file that is unknown: adoption need not look there."""
         rows = await self.db.read("select settled_run from stream where id = ?", (await self._id(key),))
@@ -168,8 +181,7 @@ class Index:
 
     async def add_segments(self, segments: Sequence[Segment]) -> None:
         """Rows of many streams in one transaction, as `add_segment`, in the order they were recorded."""
-        async with self.db.transaction() as tx:
-            await insert_segments(tx, segments)
+        await self.db.at_once(lambda tx: insert_segments(tx, segments))
 
     async def take_in(
         self,
@@ -185,10 +197,13 @@ class Index:
         key: the header's own, but for footage of another site. A run whose clock was corrected since keeps
         the correction. size: width and height at its start. shift_us: see `insert_segments`.
         """
-        async with self.db.transaction() as tx:
+
+        async def insert(tx: Transaction) -> int:
             width, height = size or (segments[0].width, segments[0].height)
             await insert_run(tx, key, header, width, height, late=True)
             return await insert_segments(tx, segments, late=True, shift_us=shift_us)
+
+        return await self.db.at_once(insert)
 
     async def segments(self, key: StreamKey, start_us: int, end_us: int) -> list[Segment]:
         """Segments that overlap the range, in the order they were recorded (by run and sequence)."""
@@ -234,11 +249,12 @@ class Index:
         return await self._one(key, "order by s.start_us desc, s.run desc, s.seq desc limit 1")
 
     async def in_order(self, after: int, limit: int) -> list[tuple[int, Segment]]:
-        """(ordinal, segment) of all streams in the order they were added, from the first above `after`."""
+        """(ordinal, segment) of all streams in the order they were added, from the first above `after`. Reads
+        the whole index."""
         rows = await self.db.read(
             f"""select s.ordinal, c.camera, c.stream, {SEGMENT_COLUMNS} from segment s
                 join format f on f.id = s.format_id join stream c on c.id = s.stream_id
-                where s.ordinal > ? order by s.ordinal limit ?""",
+                where s.ordinal > ? order by s.ordinal, s.stream_id, s.start_us, s.run, s.seq limit ?""",
             (after, limit),
         )
         return [(row[0], segment_of(StreamKey(row[1], row[2]), row[3:])) for row in rows]
@@ -253,36 +269,58 @@ class Index:
         reason: evicted, deleted or disk-error. Rows that are no longer there are passed over, and so is, but
         for disk-error, what is held or pinned: a pin made before this call is never overlooked.
         """
-        places = [
-            {"camera": one.key.camera, "stream": one.key.stream, "start_us": one.start_us, "run": one.run,
-             "seq": one.seq} for one in segments
-        ]  # fmt: skip
         order = Order(reason, "lost" if reason is GapReason.DISK_ERROR else "", at_us=at_us)
         async with self.db.transaction() as tx:
-            return len((await condemn(tx, await ordinals_of(tx, places), order)).ordinals)
+            return len((await condemn(tx, await places_of(tx, segments), order)).places)
 
-    async def remove(self, orders: Sequence[tuple[Order, Sequence[int]]]) -> Removed:
-        """As `condemn`, for rows by their ordinals, each set with why it goes; all in one transaction."""
-        done = Removed()
-        async with self.db.transaction() as tx:
-            for order, ordinals in orders:
-                more = await condemn(tx, ordinals, order)
-                done = Removed(done.ordinals | more.ordinals, done.size_bytes + more.size_bytes)
-        return done
+    async def remove(self, orders: Sequence[tuple[Order, Sequence[Place]]]) -> Removed:
+        """As `condemn`, for rows by their places, each set with why it goes; all in one transaction."""
+
+        async def condemn_all(tx: Transaction) -> Removed:
+            begun_s = time.monotonic()
+            done = [await condemn(tx, places, order) for order, places in orders]
+            return Removed(
+                frozenset[Place]().union(*(one.places for one in done)),
+                sum(one.size_bytes for one in done),
+                time.monotonic() - begun_s,
+            )
+
+        return await self.db.at_once(condemn_all)
 
     async def garbage(self, folder: int | None = None) -> list[Path]:
         """Paths relative to their media folder (None: of all folders) that are to be unlinked."""
         rows = await self.db.read(
-            "select path from garbage where ?1 is null or folder_id = ?1 order by path", (folder,)
+            """select c.camera, c.stream, g.run, g.seq from garbage g join stream c on c.id = g.stream_id
+               where ?1 is null or g.folder_id = ?1 order by 1, 2, 3, 4""",
+            (folder,),
         )
-        return [garbage_path(row[0]) for row in rows]
+        return [segment_path(StreamKey(camera, stream), run, seq) for camera, stream, run, seq in rows]
 
-    async def drop_garbage(self, paths: Iterable[Path], folder: int = FIRST_FOLDER) -> None:
+    async def doomed(self, folder: int, after: Doomed | None = None, limit: int = -1) -> list[Doomed]:
+        """What is on the garbage list of a folder, run by run, behind `after`."""
+        keys = {id_: key for key, id_ in (await self._all_ids()).items()}
+        at = (await self._id(after.key), after.run, after.seq) if after else (0, 0, -1)
+        rows = await self.db.read(
+            """select stream_id, run, seq from garbage
+               where folder_id = ? and (stream_id, run, seq) > (?, ?, ?)
+               order by stream_id, run, seq limit ?""",
+            (folder, *at, limit),
+        )
+        return [Doomed(keys[stream_id], run, seq) for stream_id, run, seq in rows if stream_id in keys]
+
+    async def drop_garbage(self, files: Iterable[Doomed], folder: int = FIRST_FOLDER) -> None:
         """Only after the files are unlinked and their folders synced."""
+        ids = await self._all_ids()
+        stretches = [
+            (folder, ids[key], run, *stretch)
+            for (key, run), group in groupby(files, key=itemgetter(0, 1))
+            for stretch in _stretches(one.seq for one in group)
+        ]
         async with self.db.transaction() as tx:
             await tx.run_many(
-                "delete from garbage where path = ? and folder_id = ?",
-                [(path.as_posix(), folder) for path in paths],
+                """delete from garbage
+                   where folder_id = ? and stream_id = ? and run = ? and seq between ? and ?""",
+                stretches,
             )
 
     async def gone(self, key: StreamKey, start_us: int, end_us: int) -> list[Gone]:
@@ -371,9 +409,24 @@ class Index:
             self._ids[key] = rows[0][0]
         return self._ids[key]
 
+    async def _all_ids(self) -> dict[StreamKey, int]:
+        rows = await self.db.read("select camera, stream, id from stream")
+        return {StreamKey(camera, stream): id_ for camera, stream, id_ in rows}
+
     async def _one(self, key: StreamKey, tail: str) -> Segment | None:
         rows = await self.db.read(f"{_SELECT_SEGMENTS} where s.stream_id = ? {tail}", (await self._id(key),))
         return segment_of(key, rows[0]) if rows else None
+
+
+def _stretches(numbers: Iterable[int]) -> list[list[int]]:
+    """First and last of those that follow each other."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return found
 
 
 def _beside(path: Path) -> Path:

@@ -84,12 +84,12 @@ async def _insert_of_run(
         list(formats.values()),
     )
     await tx.run_many(
-        """insert into segment (stream_id, start_us, run, seq, end_us, size_bytes, fragments, frames,
+        """insert into segment (stream_id, start_us, run, seq, duration_us, size_bytes, fragments, frames,
                                 first_chunk, chunks, format_id, ordinal, seal, folder_id)
            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (select id from format where header_sha256 = ?), ?, ?, ?)""",
         [
-            (stream_id, one.start_us, run, one.seq, one.end_us, one.size_bytes, one.fragments, one.frames,
-             one.first_chunk, one.chunks, one.header_sha256, ordinal, one.seal, one.folder)
+            (stream_id, one.start_us, run, one.seq, one.end_us - one.start_us, one.size_bytes, one.fragments,
+             one.frames, one.first_chunk, one.chunks, one.header_sha256, ordinal, one.seal, one.folder)
             for one, ordinal in zip(segments, ordinals, strict=True)
         ],
     )  # fmt: skip
@@ -99,12 +99,13 @@ async def _insert_of_run(
         (start_us, end_us, max(one.seq for one in segments), stream_id, run),
     )
     await tx.run(
-        """update stream set longest_us = max(longest_us, ?), bytes = bytes + ?, segments = segments + ?
-           where id = ?""",
+        """update stream set longest_us = max(longest_us, ?), bytes = bytes + ?, segments = segments + ?,
+                             last_ordinal = max(last_ordinal, ?) where id = ?""",
         (
             max(one.end_us - one.start_us for one in segments),
             sum(one.size_bytes for one in segments),
             len(segments),
+            max(ordinals),
             stream_id,
         ),
     )
@@ -130,7 +131,7 @@ async def _as_dated(tx: Transaction, stream_id: int, run: int, given: list[Segme
 async def _next_ordinals(tx: Transaction, segments: Sequence[Segment]) -> list[int]:
     """Behind everything, the ordinal floor included."""
     last = await tx.value(
-        """select max(coalesce((select max(ordinal) from segment), 0),
+        """select max((select max(last_ordinal) from stream),
                       coalesce((select cast(value as integer) from meta where key = ?), 0))""",
         (ORDINAL_FLOOR,),
     )
@@ -146,19 +147,7 @@ async def _late_ordinals(
 ) -> list[int]:
     least = 1 + await _last_ordinal_before(tx, stream_id, run)
     # Those that would be negative were dated before 1970, by a clock that nobody believes.
-    wanted = [max((one.start_us + shift_us) // 1000, least) for one in segments]
-    rows = await tx.rows(
-        "select ordinal from segment where ordinal between ? and ?",
-        (min(wanted), max(wanted) + 1000 + len(wanted)),
-    )
-    taken = {row[0] for row in rows}
-    ordinals = []
-    for ordinal in wanted:
-        while ordinal in taken:
-            ordinal += 1
-        taken.add(ordinal)
-        ordinals.append(ordinal)
-    return ordinals
+    return [max((one.start_us + shift_us) // 1000, least) for one in segments]
 
 
 async def _last_ordinal_before(tx: Transaction, stream_id: int, run: int) -> int:

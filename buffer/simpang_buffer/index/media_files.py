@@ -14,7 +14,7 @@ from pathlib import Path
 
 from simpang_buffer.media.boxes import Scan, scan
 from simpang_buffer.media.seal import SEAL_BYTES, table_box
-from simpang_buffer.model import FIRST_FOLDER, FragmentFlags, Segment, StreamKey, segment_path
+from simpang_buffer.model import FIRST_FOLDER, ROW_SEAL_BYTES, FragmentFlags, Segment, StreamKey, segment_path
 
 _ID = re.compile(r"[a-z0-9-]{1,32}")
 _RUN = re.compile(r"\d{6,18}")
@@ -26,12 +26,24 @@ _MOST_TORN_BYTES = 8 << 20
 class MediaFiles:
     """Paths given and returned are relative to `root`. OSError passes through; a missing file is no error.
 
-    folder: the id of the media folder that root is.
+    folder: the id of the media folder that root is. identity: device and inode that root had when it was
+    found to be that folder, (0, 0) where nobody looked.
     """
 
-    def __init__(self, root: Path, folder: int = FIRST_FOLDER) -> None:
+    def __init__(
+        self, root: Path, folder: int = FIRST_FOLDER, identity: tuple[int, int] = (0, 0)
+    ) -> None:
         self.root = root
         self.folder = folder
+        self._identity = identity
+
+    def check_there(self) -> None:
+        """Raises OSError where root is no longer the folder that it was: then no file is missing for not being
+        there, and what was written may lie on another disk."""
+        if self._identity != (0, 0):
+            found = self.root.stat()
+            if (found.st_dev, found.st_ino) != self._identity:
+                raise OSError(errno.ENODEV, "the disk that was here has gone", str(self.root))
 
     def streams(self) -> list[StreamKey]:
         """Streams that have a folder. What is not named as we name it is not ours and passed over."""
@@ -123,6 +135,35 @@ class MediaFiles:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             (self.root / path).unlink()
 
+    def remove(self, key: StreamKey, run: int, seqs: Iterable[int]) -> dict[int, OSError]:
+        """Unlinks files of a run, durably; returns which could not be, and why. Raises OSError where their
+        folder cannot be synced, ValueError for a stream that is none, whatever was done to the index."""
+        if not _ID.fullmatch(key.camera) or not _ID.fullmatch(key.stream):
+            raise ValueError(f"garbage names a path outside the media folder: {key}")
+        stuck: dict[int, OSError] = {}
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            # By names in an open folder: resolving sixty thousand paths takes a second.
+            folder = os.open(self._folder(key, run), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                for seq in seqs:
+                    try:
+                        self.unlink_in(folder, key, run, seq)
+                    except FileNotFoundError:
+                        continue
+                    except OSError as error:
+                        stuck[seq] = error
+                self.sync_opened(folder)
+            finally:
+                os.close(folder)
+        return stuck
+
+    def unlink_in(self, folder: int, key: StreamKey, run: int, seq: int) -> None:
+        """folder: the open one of the run."""
+        os.unlink(f"{seq:06}.mp4", dir_fd=folder)
+
+    def sync_opened(self, folder: int) -> None:
+        os.fsync(folder)
+
     def set_aside(self, path: Path) -> Path:
         """Renames a file that is not what its name says; it is ours no longer. Returns the new path."""
         aside = path.with_name(path.name + ".unknown")
@@ -181,7 +222,7 @@ def segment_of_scan(scanned: Scan, size_bytes: int) -> Segment:
         width=header.width,
         height=header.height,
         header_sha256=header.header_sha256,
-        seal=scanned.seal,
+        seal=scanned.seal[:ROW_SEAL_BYTES],
     )
 
 

@@ -15,10 +15,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+from simpang_buffer.index.changes import names
 from simpang_buffer.index.copying import Copier, CopyFailed
 from simpang_buffer.index.database import Transaction
 from simpang_buffer.index.errors import StorageError
@@ -26,6 +28,7 @@ from simpang_buffer.index.folder_choice import Folder, FolderState
 from simpang_buffer.index.folders import Folders
 from simpang_buffer.index.garbage import empty_garbage
 from simpang_buffer.index.index import Index
+from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.rows import SEGMENT_COLUMNS, segment_of
 from simpang_buffer.model import Segment, StreamKey
 
@@ -38,6 +41,8 @@ BYTES_PER_S = 20 * 10**6
 # Copied, and then one transaction: some seconds of work are done again after a crash.
 _BATCH = 8
 _AGAIN_S = 2.0
+# Of the index, so much is looked through in one read: 900 rows of 44 streams.
+_AT_ONCE_US = 1_200_000_000
 
 
 class MoveRefused(Exception):
@@ -74,8 +79,11 @@ class Mover:
         self._copier = copier or Copier()
         self._move: Move | None = None
         self._wanted = asyncio.Event()
-        # Rows that could not be copied are passed over.
-        self._below = _EVERYTHING
+        # What comes next, and where to look for more; rows that could not be copied are passed over.
+        self._rows: deque[Segment] = deque()
+        self._below_us = _EVERYTHING_US
+        # How many files were moved since it looked from the newest on.
+        self._moved = 0
 
     @property
     def move(self) -> Move | None:
@@ -141,10 +149,18 @@ class Mover:
             return self._wait(f"{target.path} is full to its limits: moving more would evict what it holds")
         rows = await self._next(move.source)
         if not rows:
-            await self._finish(move)
+            if self._moved:
+                # What was being recorded when it began, or was given another time since, stands above.
+                self._look_from_the_newest()
+                self._move = replace(move, problems=0)
+            else:
+                await self._finish(move)
             return True
-        failed = await self._move_files(move, [row for _, row in rows])
-        self._below = rows[-1][0]
+        try:
+            failed = await self._move_files(move, source.files, target.files, rows)
+        except BaseException:
+            self._rows.extendleft(reversed(rows))
+            raise
         left = await self._left(move.source)
         if self._move is not None:
             self._move = replace(
@@ -160,16 +176,19 @@ class Mover:
         self._move = done
         logger.info("media folder %d has been moved to %d, %d bytes left", move.source, move.target, left)
 
-    async def _move_files(self, move: Move, rows: Sequence[Segment]) -> int:
+    async def _move_files(
+        self, move: Move, source: MediaFiles, target: MediaFiles, rows: Sequence[Segment]
+    ) -> int:
         """Returns how many could not be."""
-        source, target = self._index.files(move.source), self._index.files(move.target)
         copies = {(move.target, row.path) for row in rows}
         self._index.spared |= copies
         try:
             async with self._index.db.transaction() as tx:
                 await tx.run_many(
-                    "insert into garbage values (?, ?) on conflict do nothing",
-                    [(row.path.as_posix(), move.target) for row in rows],
+                    """insert into garbage
+                       select ?, id, ?, ? from stream where camera = ? and stream = ?
+                       on conflict do nothing""",
+                    [(move.target, row.run, row.seq, *names(row.key)) for row in rows],
                 )
             moved: list[Segment] = []
             failed = 0
@@ -180,13 +199,18 @@ class Mover:
                     await self._copier.copy(source, target, row, move.bytes_per_s)
                     moved.append(row)
                 except CopyFailed as error:
+                    # If its disk was pulled the file is none that cannot be moved.
+                    await asyncio.to_thread(source.check_there)
                     failed += 1
                     logger.warning("%s stays where it is: %s", source.root / row.path, error)
             if moved:
                 await asyncio.to_thread(target.sync_folders, [row.path for row in moved])
+                # Its disk may be gone, and what was copied lie under its mount point.
+                await asyncio.to_thread(target.check_there)
                 async with self._index.db.transaction() as tx:
                     for row in moved:
                         await _rename(tx, row, move.target)
+                self._moved += len(moved)
         finally:
             self._index.spared -= copies
         # What was evicted meanwhile or could not be copied is on the target's list, the rest on the source's.
@@ -194,14 +218,32 @@ class Mover:
             await empty_garbage(self._index, files)
         return failed
 
-    async def _next(self, folder: int) -> list[tuple[int, Segment]]:
+    async def _next(self, folder: int) -> list[Segment]:
+        while not self._rows:
+            newest_us = await self._newest_below()
+            if newest_us is None:
+                return []
+            since_us = newest_us - _AT_ONCE_US
+            rows = await self._index.db.read(
+                f"""select c.camera, c.stream, {SEGMENT_COLUMNS} from stream c
+                    join segment s on s.stream_id = c.id and s.start_us >= ?1 and s.start_us < ?2
+                    join format f on f.id = s.format_id
+                    where s.folder_id = ?3 order by s.start_us desc, s.ordinal desc""",
+                (since_us, self._below_us, folder),
+            )
+            self._rows.extend(segment_of(StreamKey(row[0], row[1]), row[2:]) for row in rows)
+            self._below_us = since_us
+        return [self._rows.popleft() for _ in range(min(_BATCH, len(self._rows)))]
+
+    async def _newest_below(self) -> int | None:
+        """When the newest segment began that was not looked at yet."""
         rows = await self._index.db.read(
-            f"""select s.ordinal, c.camera, c.stream, {SEGMENT_COLUMNS} from segment s
-                join format f on f.id = s.format_id join stream c on c.id = s.stream_id
-                where s.folder_id = ? and s.ordinal < ? order by s.ordinal desc limit ?""",
-            (folder, self._below, _BATCH),
+            """select max((select start_us from segment where stream_id = id and start_us < ?
+                           order by start_us desc limit 1)) from stream""",
+            (self._below_us,),
         )
-        return [(row[0], segment_of(StreamKey(row[1], row[2]), row[3:])) for row in rows]
+        newest_us: int | None = rows[0][0]
+        return newest_us
 
     async def _left(self, folder: int) -> int:
         rows = await self._index.db.read(
@@ -214,13 +256,17 @@ class Mover:
 
     def _take_up(self, move: Move | None) -> None:
         self._move = move
-        self._below = _EVERYTHING
+        self._look_from_the_newest()
         self._folders.emptying = frozenset() if move is None else frozenset({move.source})
         if move is None or move.state == "done":
             self._copier.stop()
         else:
             self._copier.go()
             self._wanted.set()
+
+    def _look_from_the_newest(self) -> None:
+        self._rows.clear()
+        self._below_us, self._moved = _EVERYTHING_US, 0
 
     def _wait(self, words: str) -> bool:
         if self._move is not None:
@@ -231,7 +277,7 @@ class Mover:
         return self._folders.by_id(folder)
 
 
-_EVERYTHING = 1 << 62
+_EVERYTHING_US = 1 << 62
 
 
 def _takes(folder: Folder | None) -> bool:
@@ -268,6 +314,11 @@ async def _rename(tx: Transaction, row: Segment, target: int) -> None:
            do update set bytes = bytes + excluded.bytes, segments = segments + 1""",
         (stream_id, target, row.size_bytes),
     )
-    path = row.path.as_posix()
-    await tx.run("delete from garbage where path = ? and folder_id = ?", (path, target))
-    await tx.run("insert into garbage values (?, ?) on conflict do nothing", (path, row.folder))
+    await tx.run(
+        "delete from garbage where folder_id = ? and stream_id = ? and run = ? and seq = ?",
+        (target, stream_id, row.run, row.seq),
+    )
+    await tx.run(
+        "insert into garbage values (?, ?, ?, ?) on conflict do nothing",
+        (row.folder, stream_id, row.run, row.seq),
+    )

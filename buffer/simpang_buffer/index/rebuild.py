@@ -88,6 +88,9 @@ class Rebuild:
         for stream, run, place in self._later:
             await self._read_whole(stream, run, place)
             self.done += 1
+        for files in self._folders.values():
+            # Else what was listed and could not be found then counts as looked at.
+            await asyncio.to_thread(files.check_there)
         if not self.report.problems:
             for stream in self._streams:
                 # What somebody may be writing is his to settle.
@@ -117,6 +120,8 @@ class Rebuild:
         for files in self._folders.values():
             await reserve_run_numbers(self._index, files)
         owned = await read_owned(self._index, self._folders, self._site, self._own())
+        for files in self._folders.values():
+            await asyncio.to_thread(files.check_there)
         for path, key in owned.twice:
             words = f"footage of another site, of which {key} has such a run already; it stays where it is"
             self.report += Report(problems=(Problem(path, words),))
@@ -191,6 +196,9 @@ class Rebuild:
         ]
         # Files that were made since all were listed are there.
         sizes = await asyncio.to_thread(lambda: [self._folders[row.folder].size(row.path) for row in rows])
+        # Of a disk that was pulled meanwhile none is.
+        for folder in {row.folder for row in rows}:
+            await asyncio.to_thread(self._folders[folder].check_there)
         gone = [row for row, size_bytes in zip(rows, sizes, strict=True) if size_bytes is None]
         for at in range(0, len(gone), _BATCH):
             batch = gone[at : at + _BATCH]

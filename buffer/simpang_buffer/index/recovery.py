@@ -159,7 +159,8 @@ def _is_foreign(
             return row[0] not in said
     newest = connection.execute(
         """select c.camera, c.stream, s.run, s.seq from segment s join stream c on c.id = s.stream_id
-           order by s.ordinal desc limit ?""",
+           where s.start_us = (select max(start_us) from segment where stream_id = c.id)
+           order by s.start_us desc limit ?""",
         (_SAMPLE,),
     ).fetchall()
     return bool(newest) and not any(

@@ -14,6 +14,7 @@ from simpang_buffer.index.adoption import adopt_file
 from simpang_buffer.index.garbage import empty_garbage
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
+from simpang_buffer.index.rows import Doomed
 from simpang_buffer.model import FIRST_FOLDER, GapReason, Segment, StreamKey
 
 
@@ -61,7 +62,7 @@ async def _repair(index: Index, files: MediaFiles, fault: Fault) -> bool:
         case "missing" if row is not None:
             return await index.condemn([row], GapReason.DISK_ERROR) == 1
         case "garbage" if row is not None:
-            await index.drop_garbage([row.path], row.folder)
+            await index.drop_garbage([Doomed(row.key, row.run, row.seq)], row.folder)
             return True
         case "short" if row is not None:
             # The row first: until the file is adopted it is one that no row knows, as after a crash.

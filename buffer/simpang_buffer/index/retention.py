@@ -23,6 +23,7 @@ from simpang_buffer.index.holds import expire
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
 from simpang_buffer.index.reserve import Reserve, has_room
+from simpang_buffer.index.rows import Place
 from simpang_buffer.index.space import (
     FLOOR_BYTES,
     Limits,
@@ -42,8 +43,10 @@ logger = logging.getLogger(__name__)
 
 # At 44 streams of 8 Mbit/s this is 220 MB, well within the default min_free.
 _EVERY_S = 5.0
-# A transaction of so many takes some 20 ms, which is how long a closed segment waits for its row.
+# At most so many in a transaction, and fewer where it takes longer than _LONG_S: so long a closed segment
+# waits for its row.
 PAGE = 1000
+_LONG_S = 0.025
 # The first of a look is small: it is what a disk that deletes nothing costs the index before that is known.
 FIRST_PAGE = 50
 
@@ -140,6 +143,7 @@ class Retention:
         self._stuck: set[Path] = set()
         self._young: dict[StreamKey, Young] = {}
         self._looks_short = 0
+        self._page = PAGE
 
     def request_space(self) -> None:
         """Somebody found the disk full: look now, and evict something, whatever the limits say, if the media
@@ -194,7 +198,7 @@ class Retention:
             if choice.victims:
                 short = await self._evict(choice.victims, short)
                 evicted += len(choice.victims)
-                page = PAGE
+                page = self._page
             elif not choice.dry:
                 return choice.short, evicted
 
@@ -204,27 +208,31 @@ class Retention:
         """Removes the segments that lie in the range, but for what is held or pinned. who and why: for the
         record."""
         rows = await self._index.db.read(
-            """select s.ordinal, s.size_bytes from segment s join stream c on c.id = s.stream_id
+            """select s.stream_id, s.start_us, s.run, s.seq, s.size_bytes
+               from segment s join stream c on c.id = s.stream_id
                where c.camera = ?1 and c.stream = ?2 and s.start_us >= ?3 and s.end_us <= ?4
                and s.start_us <= ?4 order by s.start_us""",
             (key.camera, key.stream, start_us, end_us),
         )
         order = Order(GapReason.DELETED, "person", who, why, self._now_us())
         removed = Removed()
-        for at in range(0, len(rows), PAGE):
-            done = await self._remove([(order, [row[0] for row in rows[at : at + PAGE]])])
-            removed = Removed(removed.ordinals | done.ordinals, removed.size_bytes + done.size_bytes)
-        self._candidates.drop(key, removed.ordinals)
-        left = [size for ordinal, size in rows if ordinal not in removed.ordinals]
-        if removed.ordinals:
+        at = 0
+        while at < len(rows):
+            page = rows[at : at + self._page]
+            at += len(page)
+            done = await self._remove([(order, [row[:4] for row in page])])
+            removed = Removed(removed.places | done.places, removed.size_bytes + done.size_bytes)
+        self._candidates.drop(key, removed.places)
+        left = [row[4] for row in rows if row[:4] not in removed.places]
+        if removed.places:
             logger.info(
                 "%s: %d segments deleted, %s wished it: %s",
                 key,
-                len(removed.ordinals),
+                len(removed.places),
                 who or "somebody",
                 why,
             )
-        return Deleted(len(removed.ordinals), removed.size_bytes, len(left), sum(left))
+        return Deleted(len(removed.places), removed.size_bytes, len(left), sum(left))
 
     async def spaces(self) -> Mapping[int, Space]:
         """Of the folders that are there now."""
@@ -270,13 +278,16 @@ class Retention:
         """What is short afterwards: a victim that was held in the meantime made no room."""
         by_rule = sorted(victims, key=lambda one: one.rule)
         orders = [
-            (Order(GapReason.EVICTED, rule, at_us=self._now_us()), [one.row.ordinal for one in group])
+            (Order(GapReason.EVICTED, rule, at_us=self._now_us()), [one.row.place for one in group])
             for rule, group in groupby(by_rule, key=lambda one: one.rule)
         ]
         removed = await self._remove(orders)
-        for key in {one.key for one in victims}:
-            self._candidates.drop(key, frozenset(one.row.ordinal for one in victims if one.key == key))
-        gone = [one for one in victims if one.row.ordinal in removed.ordinals]
+        places: dict[StreamKey, list[Place]] = {}
+        for one in victims:
+            places.setdefault(one.key, []).append(one.row.place)
+        for key, dropped in places.items():
+            self._candidates.drop(key, frozenset(dropped))
+        gone = [one for one in victims if one.row.place in removed.places]
         self._note_young(gone)
         return [
             replace(
@@ -296,12 +307,13 @@ class Retention:
             if not 0 <= now_us - young.at_us < DAY_US:
                 del self._young[key]
 
-    async def _remove(self, orders: Sequence[tuple[Order, Sequence[int]]]) -> Removed:
+    async def _remove(self, orders: Sequence[tuple[Order, Sequence[Place]]]) -> Removed:
         try:
             removed = await self._index.remove(orders)
         except StorageFull:
             await asyncio.to_thread(self._reserve.release)
             removed = await self._index.remove(orders)
+        self._page = _next_page(sum(len(places) for _, places in orders), removed.took_s)
         await self._empty_garbage()
         return removed
 
@@ -321,6 +333,11 @@ class Retention:
                 stuck[path].strerror,
             )
         self._stuck = set(stuck)
+
+
+def _next_page(page: int, took_s: float) -> int:
+    """How many may go in the next transaction, where so many took so long."""
+    return min(max(int(page * _LONG_S / max(took_s, 1e-6)), FIRST_PAGE), PAGE)
 
 
 async def _all_is_known(size_bytes: int, keys: Collection[StreamKey] | None) -> bool:

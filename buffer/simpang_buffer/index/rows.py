@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 from simpang_buffer.index.database import Row
-from simpang_buffer.model import AnchorSource, GapReason, Segment, StreamKey
+from simpang_buffer.model import AnchorSource, GapReason, Segment, StreamKey, segment_path
+
+# A row of `segment`: (stream_id, start_us, run, seq).
+Place: TypeAlias = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,18 @@ class Pin:
     end_us: int
 
 
+class Doomed(NamedTuple):
+    """A file on the garbage list of some folder."""
+
+    key: StreamKey
+    run: int
+    seq: int
+
+    @property
+    def path(self) -> Path:
+        return segment_path(self.key, self.run, self.seq)
+
+
 @dataclass(frozen=True, slots=True)
 class StreamTotals:
     """What the index holds of one stream; oldest_us and newest_us are None where it holds nothing."""
@@ -89,11 +105,3 @@ def run_of(key: StreamKey, row: Row) -> Run:
     run, anchor_us, source, offset_us, previous_end, *rest = row
     reason = GapReason(previous_end) if previous_end is not None else None
     return Run(key, run, anchor_us, AnchorSource(source), offset_us, reason, *rest)
-
-
-def garbage_path(text: str) -> Path:
-    """A row's path, which must stay inside the media folder whatever was done to the database."""
-    path = Path(text)
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"garbage names a path outside the media folder: {text!r}")
-    return path

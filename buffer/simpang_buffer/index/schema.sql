@@ -19,6 +19,8 @@ create table stream (
     segments    integer not null default 0 check (segments >= 0),
     -- The site that recorded it, where that is another: its disk was brought here. '': this one.
     site        text    not null default '',
+    -- The highest ordinal ever given to a segment: an index over all of them would be a quarter of this file.
+    last_ordinal integer not null default 0 check (last_ordinal >= 0),
     unique (camera, stream)
 );
 
@@ -75,7 +77,7 @@ create table segment (
     start_us    integer not null,
     run         integer not null,                            -- a row of `run`; not declared: the check would cost a scan
     seq         integer not null check (seq >= 0),
-    end_us      integer not null check (end_us >= start_us),
+    duration_us integer not null check (duration_us >= 0),    -- half as long as a moment; end_us says the same
     size_bytes  integer not null check (size_bytes > 0),
     fragments   integer not null check (fragments > 0),
     frames      integer not null check (frames >= 0),
@@ -83,14 +85,14 @@ create table segment (
     chunks      integer not null check (chunks > 0),
     format_id   integer not null references format (id),
     -- The order of eviction, over all streams: milliseconds, about when the file ended by the clock of then, but
-    -- above those of all that was recorded before it, whatever the clock said.
+    -- above those of all that was recorded before it, whatever the clock said. Of files taken in late two may
+    -- be equal.
     ordinal     integer not null,
-    seal        blob    not null check (length(seal) = 32),  -- of the last fragment
+    seal        blob    not null check (length(seal) = 16),  -- the first half of the last fragment's
     folder_id   integer not null default 1,                  -- a row of `folder`; not declared, as with run
+    end_us      integer not null generated always as (start_us + duration_us) virtual,
     primary key (stream_id, start_us, run, seq)
 ) without rowid;
-
-create unique index segment_ordinal on segment (ordinal);
 
 -- One row: what a stream has in a folder. Sums over `segment`, kept as those in `stream` are.
 create table stored (
@@ -101,11 +103,14 @@ create table stored (
     primary key (stream_id, folder_id)
 ) without rowid;
 
--- One row: a file to unlink. Delete = row to garbage, unlink, sync the folder, drop the row.
+-- One row: a file to unlink, media/{camera}/{stream}/{run}/{seq}.mp4 of its folder. Delete = row to garbage,
+-- unlink, sync the folder, drop the row.
 create table garbage (
-    path      text    not null,                              -- relative to its folder
-    folder_id integer not null default 1,
-    primary key (path, folder_id)
+    folder_id integer not null,
+    stream_id integer not null,                              -- a row of `stream`; not declared, as with run
+    run       integer not null check (run >= 0),
+    seq       integer not null check (seq >= 0),
+    primary key (folder_id, stream_id, run, seq)
 ) without rowid;
 
 -- One row: a stretch that was recorded and is no more: the record of every deletion. Neighbours of one day, rule

@@ -25,7 +25,7 @@ from typing import Any
 
 from simpang_buffer.media import seal
 from simpang_buffer.media.seal import BadBox, run_fields
-from simpang_buffer.model import Fragment, FragmentFlags, RunHeader, Segment, StreamKey
+from simpang_buffer.model import ROW_SEAL_BYTES, Fragment, FragmentFlags, RunHeader, Segment, StreamKey
 
 __all__ = [
     "Message",
@@ -171,11 +171,14 @@ def segment(key: StreamKey, fields: Mapping[str, Any]) -> Segment:
                 "folder",
             )
         }
+        last_seal = bytes.fromhex(fields["seal"])
+        if len(last_seal) != ROW_SEAL_BYTES:
+            raise ValueError(f"a seal of {len(last_seal)} bytes")
         return Segment(
             key=key,
             codec=_text(fields["codec"]),
             header_sha256=bytes.fromhex(fields["header_sha256"]),
-            seal=bytes.fromhex(fields["seal"]),
+            seal=last_seal,
             **numbers,
         )
     except (KeyError, ValueError, TypeError) as error:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from simpang_buffer.index.clock_moves import note_time
+from simpang_buffer.index.database import Transaction
 from simpang_buffer.index.errors import CorruptIndex, ReadOnly, StorageFull, Unreadable
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.insertion import insert_run, insert_segments
@@ -103,7 +104,8 @@ class RowWriter:
         timed = [one for one in messages if one.kind == "timed"]
         if not opened and not closed and not timed:
             return
-        async with self._index.db.transaction() as tx:
+
+        async def write(tx: Transaction) -> None:
             for message in opened:
                 header = protocol.run_header(_key(message), message.fields)
                 fields = message.fields
@@ -112,6 +114,8 @@ class RowWriter:
             await insert_segments(tx, segments)
             for one in timed:
                 await note_time(tx, _key(one), *protocol.timed(one.fields))
+
+        await self._index.db.at_once(write)
         self._runs |= {_key(one): one.fields["run"] for one in opened}
 
     def _is_new(self, opened: Message) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from simpang_buffer.media.seal import run_box, table_box
 from simpang_buffer.model import (
     FIRST_FOLDER,
+    ROW_SEAL_BYTES,
     Fragment,
     FragmentFlags,
     GapReason,
@@ -174,7 +175,7 @@ class SegmentFile:
             width=self.head.video.width,
             height=self.head.video.height,
             header_sha256=self.head.header_sha256,
-            seal=self._seal,
+            seal=self._seal[:ROW_SEAL_BYTES],
             folder=self.folder,
         )
 

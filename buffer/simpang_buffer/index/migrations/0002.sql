@@ -13,14 +13,50 @@ alter table run add column anchor_boot_us integer;
 alter table run add column recorded_anchor_us integer;
 alter table run add column drift_ppm real;
 
-alter table segment add column folder_id integer not null default 1;
+alter table stream add column last_ordinal integer not null default 0 check (last_ordinal >= 0);
+update stream set last_ordinal = (select coalesce(max(ordinal), 0) from segment where stream_id = id);
 
-create table new_garbage (
-    path      text    not null,
-    folder_id integer not null default 1,
-    primary key (path, folder_id)
+create table new_segment (
+    stream_id   integer not null references stream (id),
+    start_us    integer not null,
+    run         integer not null,
+    seq         integer not null check (seq >= 0),
+    duration_us integer not null check (duration_us >= 0),
+    size_bytes  integer not null check (size_bytes > 0),
+    fragments   integer not null check (fragments > 0),
+    frames      integer not null check (frames >= 0),
+    first_chunk integer not null check (first_chunk >= 0),
+    chunks      integer not null check (chunks > 0),
+    format_id   integer not null references format (id),
+    ordinal     integer not null,
+    seal        blob    not null check (length(seal) = 16),
+    folder_id   integer not null default 1,
+    end_us      integer not null generated always as (start_us + duration_us) virtual,
+    primary key (stream_id, start_us, run, seq)
 ) without rowid;
-insert into new_garbage (path) select path from garbage;
+insert into new_segment (stream_id, start_us, run, seq, duration_us, size_bytes, fragments, frames, first_chunk,
+                         chunks, format_id, ordinal, seal)
+    select stream_id, start_us, run, seq, end_us - start_us, size_bytes, fragments, frames, first_chunk, chunks,
+           format_id, ordinal, substr(seal, 1, 16)
+    from segment order by stream_id, start_us, run, seq;
+drop table segment;
+alter table new_segment rename to segment;
+
+-- A path is {camera}/{stream}/{run}/{seq}.mp4; what is no such path was never written by us.
+create table new_garbage (
+    folder_id integer not null,
+    stream_id integer not null,
+    run       integer not null check (run >= 0),
+    seq       integer not null check (seq >= 0),
+    primary key (folder_id, stream_id, run, seq)
+) without rowid;
+insert or ignore into new_garbage
+    select 1, id, cast(substr(rest, 1, instr(rest, '/') - 1) as integer),
+           cast(substr(rest, instr(rest, '/') + 1) as integer)
+    from (select c.id, substr(g.path, length(c.camera) + length(c.stream) + 3) as rest
+          from garbage g join stream c
+            on substr(g.path, 1, length(c.camera) + length(c.stream) + 2) = c.camera || '/' || c.stream || '/')
+    where rest glob '[0-9]*/[0-9]*.mp4';
 drop table garbage;
 alter table new_garbage rename to garbage;
 
