@@ -30,9 +30,7 @@ class MediaFiles:
     found to be that folder, (0, 0) where nobody looked.
     """
 
-    def __init__(
-        self, root: Path, folder: int = FIRST_FOLDER, identity: tuple[int, int] = (0, 0)
-    ) -> None:
+    def __init__(self, root: Path, folder: int = FIRST_FOLDER, identity: tuple[int, int] = (0, 0)) -> None:
         self.root = root
         self.folder = folder
         self._identity = identity
