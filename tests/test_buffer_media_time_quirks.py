@@ -377,3 +377,16 @@ def test_sound_whose_stamps_leap_is_counted_on(leap: int) -> None:
     assert all(after.dts >= before.dts + 160 for (before, _), (after, _) in itertools.pairwise(found))
     # Nowhere farther off than sound may come too early.
     assert all(abs(unit.dts / 8000 - made) < 1.1 for unit, made in found)
+
+
+def test_what_a_camera_has_kept_comes_at_once_with_its_sound() -> None:
+    """8.8, 9.3: three seconds since its last key frame, then live."""
+    clock = RunClock(sound=(8000, 8000))
+    found = []
+    for n in range(90):
+        arrival = NOW + max(n, 45) * 1_000_000 // 15
+        clock.picture(taken(n, 6000 * n), arrival, 0)
+        found += clock.sound(AudioFrame(77 + 533 * n, b"s", 533), arrival + 66_667)
+
+    assert len(found) == 90
+    assert [unit.dts - found[0].dts for unit in found] == [533 * n for n in range(90)]

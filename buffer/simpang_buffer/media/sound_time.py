@@ -17,7 +17,7 @@ class SoundTime:
 
     def __init__(self, clock_rate: int, timescale: int) -> None:
         self._clock_rate = clock_rate
-        self._timescale = timescale
+        self.timescale = timescale
         self._base_stamp = 0
         self._base_ticks = 0
         self._next = 0
@@ -36,13 +36,17 @@ class SoundTime:
     def ticks(self, stamp: int) -> int:
         """Where the stamps alone put a frame."""
         step = ((stamp - self._base_stamp + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
-        return self._base_ticks + step * self._timescale // self._clock_rate
+        return self._base_ticks + step * self.timescale // self._clock_rate
 
-    def place(self, stamp: int, samples: int, arrival_us: int) -> int | None:
-        """The frame's decode time, or None when it must be dropped: before the run, or too much of it."""
+    def place(self, stamp: int, samples: int, arrival_us: int, reached: int = 0) -> int | None:
+        """The frame's decode time, or None when it must be dropped: before the run, or too much of it.
+
+        reached: where the pictures are by now; what a camera has kept until we came is sent all at once.
+        """
         ticks = self.ticks(stamp)
-        arrived = self._aligned_ticks + (arrival_us - self._aligned_arrival_us) * self._timescale // 1_000_000
-        most = int(_SURPLUS_S * self._timescale)
+        since_us = arrival_us - self._aligned_arrival_us
+        arrived = max(self._aligned_ticks + since_us * self.timescale // 1_000_000, reached)
+        most = int(_SURPLUS_S * self.timescale)
         if self._arrival_us is None:
             if ticks < 0:
                 self.dropped += 1
@@ -54,9 +58,9 @@ class SoundTime:
                 self.dropped += 1
                 return None
             self._catching_up = False
-            if ticks - arrived > most or off < -_TOLERANCE_S * self._timescale:
+            if ticks - arrived > most or off < -_TOLERANCE_S * self.timescale:
                 ticks = self._next  # the count goes on, and the stamps are led on from here
-            elif off > _TOLERANCE_S * self._timescale:
+            elif off > _TOLERANCE_S * self.timescale:
                 self._next = ticks
         if self._next - arrived > most:
             self.dropped += 1

@@ -56,6 +56,8 @@ class RunClock:
         # UTC of the first picture by arrivals: the least delayed of all counts.
         self._arrival_base_us = 0
         self._drift = Drift()
+        # How far into the run the pictures are.
+        self._newest_us = 0
         # How much later than by the camera's clock pictures come now, since it runs at another pace.
         self._late_us = 0
         self._anchor: tuple[int, AnchorSource] | None = None
@@ -105,6 +107,7 @@ class RunClock:
         ticks = self._stamps.place(picture.rtp_time, arrival_us, reordered=self._order.reorders)
         pts = ticks * VIDEO_TIMESCALE // self._video_rate
         at_us = _us(pts, VIDEO_TIMESCALE)
+        self._newest_us = max(self._newest_us, at_us)
         self._drift.observe(at_us, arrival_us)
         self._late_us = self._drift.correction_us(at_us)
         self._arrival_base_us = min(self._arrival_base_us, arrival_us - self._late_us - at_us)
@@ -121,9 +124,10 @@ class RunClock:
         if self._aligned is None:
             return []
         units = []
+        reached = _ticks(self._newest_us, self._sound.timescale)
         while self._waiting_sound:
             waiting, came_us = self._waiting_sound.popleft()
-            dts = self._sound.place(waiting.rtp_time, waiting.samples, came_us)
+            dts = self._sound.place(waiting.rtp_time, waiting.samples, came_us, reached)
             if dts is not None:
                 units.append(AccessUnit(False, dts, 0, True, waiting.data, came_us + self._late_us))
         return units
