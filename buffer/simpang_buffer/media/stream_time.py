@@ -35,6 +35,9 @@ _SOUND_WAITS_US = 500_000
 # Sound is moved for a late report only where one hears it.
 _AUDIBLE_US = 250_000
 _MAX_WAITING_SOUND = 128
+# What a camera sends at once when we come reaches back to its last key frame; stamps that leap further tell
+# nothing.
+_BURST_S = 10
 
 
 class DatedPicture(NamedTuple):
@@ -214,8 +217,8 @@ class RunClock:
         clock_rate, timescale = rates
         lead_us = _us(order.lead, VIDEO_TIMESCALE)
         if self._aligned is None:
-            frame, first_arrival_us = self._waiting_sound[0]
-            by_arrival_us = first_arrival_us - _us(frame.samples, timescale) - self._arrival_base_us
+            frame = self._waiting_sound[0][0]
+            by_arrival_us = self._first_heard_us(clock_rate, timescale) - self._arrival_base_us
         else:
             # Dated by arrival so far: a report may still put it right.
             by_arrival_us = _us(sound.ticks(frame.rtp_time), timescale) - lead_us
@@ -227,6 +230,16 @@ class RunClock:
         elif self._aligned is None and arrival_us - self._first_arrival_us >= _SOUND_WAITS_US:
             sound.align(frame.rtp_time, _ticks(by_arrival_us + lead_us, timescale), arrival_us)
             self._aligned = AnchorSource.ARRIVAL
+
+    def _first_heard_us(self, clock_rate: int, timescale: int) -> int:
+        """When the sound that waits began, by arrivals: as with pictures, the least delayed frame counts."""
+        first = self._waiting_sound[0][0].rtp_time
+        began = [
+            came_us - _us(frame.samples, timescale) - _us(since_first, clock_rate)
+            for frame, came_us in self._waiting_sound
+            if 0 <= (since_first := signed(frame.rtp_time - first)) <= _BURST_S * clock_rate
+        ]
+        return min(began)
 
     def _reported_offset_us(self, stamp: int, clock_rate: int) -> int | None:
         """How long after the first picture this sound was made, by the camera's clock."""
