@@ -24,7 +24,7 @@ async def test_camera_says_what_is_not_well_and_nothing_where_all_is(tmp_path: P
         repairs={"lost_packets": 1250, "redirects": 2},
         contents=Contents(audio="G.726: not recorded", key_frames_s=30.0),
     )
-    well = stream(lag_s=0.2, contents=Contents(audio="AAC, 16 kHz"))
+    well = stream(lag_s=0.2, repairs={"signed_again": 2}, contents=Contents(audio="AAC, 16 kHz"))
     async with open_site(tmp_path) as site:
         site.roster.told = [camera(streams=(odd,)), camera("timur", streams=(well,))]
         async with browse(site) as watched:

@@ -52,7 +52,7 @@ async def test_days_that_are_there_and_will_be_are_told_with_what_limits_them(tm
             ]
 
     assert told[0] == ["Utara, main", "2.5 days", "9.0 days", "its age limit"]
-    assert told[1][:3] == ["Utara, sub", "0 min", "not measured yet"]
+    assert told[1][:3] == ["Utara, sub", "none yet", "not measured yet"]
     # What is well takes one line.
     assert [text for text in others if "\n" in text] == []
     assert others[0] == "A power cut costs up to 2 s of footage (as flush_s says)."
@@ -94,7 +94,7 @@ async def test_folder_that_is_missing_and_disk_that_is_worn_say_what_to_do(tmp_p
     assert flush.strip() == "A power cut costs up to 5 s of footage (mmcblk0 is an eMMC)."
 
 
-async def test_rebuild_and_move_show_how_far_they_are(tmp_path: Path) -> None:
+async def test_rebuild_and_move_show_how_far_they_are_and_a_promise_that_will_break(tmp_path: Path) -> None:
     condition = Condition(
         state="rebuilding", due=Due(cast(Cause, "damaged"), now_us(), "index.db.damaged"), done=3, total=12
     )
@@ -115,19 +115,25 @@ async def test_rebuild_and_move_show_how_far_they_are(tmp_path: Path) -> None:
             health=told([], lambda at_us: list(index_items(condition, "index.db", at_us))),
         )
 
-    async with open_site(tmp_path, change=change) as site, browse(site) as watched:
-        page = watched.page
-        await page.locator("#index progress").wait_for()
-        rebuilt = await page.locator("#index progress").evaluate("(bar) => [bar.value, bar.max]")
-        words = await page.inner_text("#index")
-        moved = await page.get_by_role("progressbar", name="Moving footage").evaluate(
-            "(bar) => [bar.value, bar.max]"
-        )
-        moving = await page.inner_text("#move")
+    promise = [{"party": "police", "days": 7}]
+    async with open_site(tmp_path, change=change, promise=promise, buffer={"max_bytes": "1 MB"}) as site:
+        for run, ago in enumerate((60, 30), 1):
+            await record(site.gateway.index, KEY, now_us() - ago * SECOND, run=run)
+        async with browse(site) as watched:
+            page = watched.page
+            await page.locator("#index progress").wait_for()
+            rebuilt = await page.locator("#index progress").evaluate("(bar) => [bar.value, bar.max]")
+            words = await page.inner_text("#index")
+            moved = await page.get_by_role("progressbar", name="Moving footage").evaluate(
+                "(bar) => [bar.value, bar.max]"
+            )
+            moving = await page.inner_text("#move")
+            days = await page.inner_text("#days")
 
     assert rebuilt == [3, 12] and moved == [6_000_000, 8_000_000]
     assert "3 of 12 files" in words and "No footage is lost." in words
     assert "6.0 MB of 8.0 MB" in moving
+    assert "police is promised 7.0 days; of utara, main it will be" in days and "Add space" in days
 
 
 async def test_hold_is_listed_and_released_by_an_installer_with_the_keyboard(tmp_path: Path) -> None:

@@ -3,12 +3,15 @@ import { h, refill } from "./dom.js";
 
 // Pictures come a little late over any network; from here on a person sees it.
 const LATE_S = 2;
+// A sign-in that runs out in mid-session and is renewed is how digest works, not a fault.
+const ORDINARY = new Set(["signed_again"]);
 
 /** Shows it in an element, which stays hidden where all is well. */
 export function showRemarks(element, camera) {
   const said = camera.streams.flatMap((stream, index) => remarks(stream).map((words) => (index ? `${stream.name}: ${words}` : words)));
   const repairs = repaired(camera.streams);
   element.hidden = !said.length && !repairs.length;
+  element.toggleAttribute("data-quiet", !said.length);
   const open = element.querySelector("details")?.open;
   refill(element, [said, repairs], () => [
     ...said.map((words) => h("p", {}, words)),
@@ -28,7 +31,8 @@ function remarks({ lag_s: lag, key_frames_s: apart, audio }) {
 /** [words, count] over all streams. The numbers in brackets point into our own papers. */
 function repaired(streams) {
   const counts = new Map();
-  for (const { words, count } of streams.flatMap((stream) => stream.repairs)) {
+  for (const { kind, words, count } of streams.flatMap((stream) => stream.repairs)) {
+    if (ORDINARY.has(kind)) continue;
     const plain = words.en.replace(/ \(\d+\.\d+\)$/, "");
     counts.set(plain, (counts.get(plain) ?? 0) + count);
   }

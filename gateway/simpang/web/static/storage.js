@@ -5,7 +5,7 @@ import { days, size } from "./zone.js";
 const DAY_MS = 86400000;
 // More lines than this are folded away until somebody asks.
 const FEW = 6;
-const LIMITS = { age: "its age limit", space: "room on the disk", minimum: "too little room: only its minimum" };
+const LIMITS = { age: "its age limit", space: "room on the disk", minimum: "too little room on the disk" };
 const KINDS = { ssd: "SSD", disk: "Disk", sd: "SD card or stick", emmc: "eMMC" };
 const STATES = {
   present: "", draining: "Being emptied", full: "Full", failing: "Its disk fails", missing: "Missing", foreign: "Of another site",
@@ -32,17 +32,20 @@ export class StorageLines {
   showDays(cameras, forecast, items) {
     const rows = streamRows(cameras, forecast, Date.now());
     const troubles = items.filter(({ subject, code }) => /^(promise|stream)\//.test(subject) || /^(quota|nothing-to-evict)/.test(code));
-    this.days.dataset.severity = severity(troubles);
+    const risks = riskWords(forecast, troubles);
     const least = (name) => Math.min(...rows.map((row) => row[name] ?? Infinity));
     const [there, lasting] = [least("there"), least("will")];
+    this.days.dataset.severity = risks.length && !troubles.length ? "warning" : severity(troubles);
     const summary = [
-      rows.length ? `Footage reaches back ${days(Number.isFinite(there) ? there : 0)} or more` : "No footage yet",
-      Number.isFinite(lasting) ? `; as things are it will reach ${days(lasting)} or more.` : ".",
+      Number.isFinite(there) ? `Footage reaches back at least ${days(there)}` : "No footage yet",
+      !Number.isFinite(lasting) ? "." : `; as things are ${lasting < 1 / 1440 ? "nearly nothing of some streams will be kept" : `it will come to at least ${days(lasting)}`}.`,
     ].join("");
-    const table = rows.map((row) => [row.name, days(row.there), row.will === null ? "not measured yet" : willBe(row), row.limit]);
+    const table = rows.map((row) => [row.name, row.there === null ? "none yet" : days(row.there), row.will === null ? "not measured yet" : willBe(row), row.limit]);
     const open = this.days.querySelector("details")?.open ?? rows.length <= FEW;
-    refill(this.days, [summary, table, troubles], () => [
+    refill(this.days, [summary, table, troubles, risks], () => [
       h("p", {}, summary),
+      ...risks.map((words) => h("p", {}, words)),
+      risks.length ? h("p", { class: "remedy" }, "Add space, lower bit rates, keep other streams shorter, or agree on fewer days.") : "",
       ...advice(troubles),
       rows.length ? h("details", { open }, h("summary", {}, "Each stream"), h("table", {},
         h("thead", {}, h("tr", {}, ...["Stream", "There are", "Will be", "What limits it"].map((words) => h("th", { scope: "col" }, words)))),
@@ -58,7 +61,9 @@ export class StorageLines {
     refill(this.folders, [lines, move, all], () => [
       all.length ? h("div", { class: "item", "data-severity": severity(all) }, ...advice(all)) : "",
       ...lines.map(({ path: name, words, state, troubles }) => h("div", { class: "item", "data-severity": severity(troubles), "data-folder": name },
-        h("p", {}, h("code", {}, name), state ? h("strong", {}, ` ${state}. `) : " ", words), ...advice(troubles))),
+        h("p", {}, h("code", {}, name), state ? h("strong", {}, ` ${state}. `) : " ", words),
+        // What is the matter stands under Health; what is to be done is said here, too.
+        ...remedies(troubles))),
       move ? moveLine(move, path) : "",
     ]);
   }
@@ -93,17 +98,30 @@ function streamRows(cameras, forecast, now) {
     for (const stream of camera.streams) {
       rows.set(`${camera.id}/${stream.name}`, {
         name: several(camera) ? `${camera.name}, ${stream.name}` : camera.name,
-        there: stream.oldest ? (now - Date.parse(stream.oldest)) / DAY_MS : 0, will: null, events: null, limit: "",
+        there: since(stream.oldest, now), will: null, events: null, limit: "",
       });
     }
   }
   for (const found of forecast.items) {
     const key = `${found.camera}/${found.stream}`;
-    const row = rows.get(key) ?? { name: key, there: found.oldest ? (now - Date.parse(found.oldest)) / DAY_MS : 0 };
+    const row = rows.get(key) ?? { name: key, there: since(found.oldest, now) };
     const { days: will, event_days: events, limited_by: by } = found.before ?? found.after;
     rows.set(key, { ...row, will, events, limit: LIMITS[by] ?? `its share of the disk (${by})` });
   }
   return [...rows.values()];
+}
+
+function since(time, now) { return time ? (now - Date.parse(time)) / DAY_MS : null; }
+
+/** Promises that will not be kept, of which Health does not speak yet: the least days of each party's. */
+function riskWords(forecast, troubles) {
+  const worst = new Map();
+  for (const risk of forecast.before.promises_at_risk) {
+    if (troubles.some((item) => item.subject === `promise/${risk.party}/${risk.camera}/${risk.stream}`)) continue;
+    if (!(worst.get(risk.party)?.days <= risk.days)) worst.set(risk.party, risk);
+  }
+  return [...worst.values()].map((risk) =>
+    `${risk.party} is promised ${days(risk.promised_days)}; of ${risk.camera}, ${risk.stream} it will be ${days(risk.days)}.`);
 }
 
 function willBe({ will, events }) {
@@ -145,6 +163,11 @@ function severity(items) {
   return items.length ? "warning" : "ok";
 }
 
+/** What is the matter, then what to do, which several may share. */
 function advice(items) {
-  return items.flatMap((item) => [h("p", {}, item.cause.en), h("p", { class: "remedy" }, item.remedy.en)]);
+  return [...items.map((item) => h("p", {}, item.cause.en)), ...remedies(items)];
+}
+
+function remedies(items) {
+  return [...new Set(items.map((item) => item.remedy.en))].map((words) => h("p", { class: "remedy" }, words));
 }

@@ -62,7 +62,7 @@ export function stretch(zone, from, to) {
 export function days(count) {
   if (count >= 2) return `${count.toFixed(count < 10 ? 1 : 0)} days`;
   if (count >= 1 / 24) return `${Math.floor(count * 24)} h`;
-  return `${Math.floor(count * 1440)} min`;
+  return count >= 1 / 1440 ? `${Math.floor(count * 1440)} min` : "less than a minute";
 }
 
 export function size(bytes) {
