@@ -340,6 +340,36 @@ async def test_a_disk_that_goes_while_it_is_looked_through_loses_no_row(at: Site
     assert await at.index.garbage(2) == []
 
 
+async def test_the_first_folder_is_used_though_nothing_can_be_noted_of_it(at: Site) -> None:
+    """A disk that was full when the gateway was brought up to date: only what is used can be evicted from."""
+    (at.media / (MARKER_FILE + ".new")).mkdir()  # the marker cannot be written
+    folders = at.folders()
+
+    states = await at.states(folders)
+    spaces = await asyncio.to_thread(folders.spaces)
+
+    assert states["media"] == "present"
+    assert (folders.ordered[0].id, 1 in spaces) == (1, True)
+
+
+async def test_nothing_is_made_under_the_mount_point_of_the_data_folder(at: Site, tmp_path: Path) -> None:
+    folders = at.folders()
+    await folders.look()
+    data = at.media.parent
+    data.rename(tmp_path / "pulled")
+    data.mkdir()
+
+    gone = await at.states(folders)
+    under = list(data.iterdir())
+    ordered = [one.id for one in folders.ordered]
+    data.rmdir()
+    (tmp_path / "pulled").rename(data)
+
+    assert gone == {"media": "missing", "second": "present"}
+    assert (under, ordered) == ([], [2])
+    assert (await at.states(folders))["media"] == "present"
+
+
 async def test_a_run_over_two_folders_is_adopted_whole(at: Site) -> None:
     """The last row of a run may lie in another folder than the files that no row knows."""
     folders = at.folders()

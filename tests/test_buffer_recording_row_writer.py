@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from recordings import Take, record
 from simpang_buffer.index.database import Transaction
-from simpang_buffer.index.errors import StorageFull
+from simpang_buffer.index.errors import Busy, StorageFull
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.model import Segment, StreamKey
 from simpang_buffer.recording.protocol import Message, run_fields, segment_fields
@@ -149,6 +150,35 @@ async def test_a_full_disk_is_told_and_waited_for(tmp_path: Path) -> None:
         assert len(here.full) == 2
         assert {one.path async for one in _all(here.index)} == {row.path for row in rows}
         assert here.told == [*opened, *closed]
+
+
+async def test_rows_wait_while_another_program_keeps_the_index_locked(tmp_path: Path) -> None:
+    """Somebody looks into it with a shell: no recorder is ended for that."""
+    opened, closed, rows = await said_of(tmp_path, 1)
+    async with site(tmp_path) as here:
+        assert here.index.db._writer is not None
+        await here.index.db._writer.execute("pragma busy_timeout = 50")
+        locked = asyncio.Event()
+        at_once = here.index.db.at_once
+
+        async def tried(body: Callable[[Transaction], Coroutine[object, object, None]]) -> None:
+            try:
+                await at_once(body)
+            except Busy:
+                locked.set()
+                raise
+
+        here.index.db.at_once = tried  # type: ignore[method-assign,assignment] # so that the test hears of it
+        with contextlib.closing(sqlite3.connect(here.index.db.path, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            for message in (*opened, *closed):
+                await here.writer.put(message)
+            async with asyncio.timeout(10):
+                await locked.wait()
+            other.execute("rollback")
+        await here.writer.flushed()
+
+        assert {one.path async for one in _all(here.index)} == {row.path for row in rows}
 
 
 async def _all(index: Index) -> AsyncIterator[Segment]:

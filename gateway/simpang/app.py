@@ -29,6 +29,7 @@ from simpang.state.database import open_state
 from simpang.web.links import page_address, page_link
 from simpang.web.listeners import ListenFailed, Listening, listening, serve
 from simpang.web.roles import Role
+from simpang_buffer.index.errors import StorageError
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.opening import open_whole_index
 from simpang_buffer.model import GapReason
@@ -110,7 +111,11 @@ async def _run(boot: Boot, around: Surroundings, stop: asyncio.Event) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        await index.set_meta("stopped", "clean")
+        try:
+            await index.set_meta("stopped", "clean")
+        except StorageError as error:
+            # All that was recorded is on its disks; the next start takes in what has no row.
+            logger.warning("the index does not hear of the stop: %s", error)
 
 
 async def previous_end(index: Index, boot_id: str) -> GapReason:

@@ -6,6 +6,7 @@ StorageError
 ├── ReadOnly        index.db or its folder cannot be written
 ├── Unreadable      the disk refuses to read or write index.db
 ├── StorageFull     no space left for the index
+├── Busy            another program keeps index.db locked
 └── HoldsFull       a pin would hold more than holds may take: try later
 """
 
@@ -39,11 +40,16 @@ class StorageFull(StorageError):
     pass
 
 
+class Busy(StorageError):
+    pass
+
+
 class HoldsFull(StorageError):
     pass
 
 
 # SQLite's primary result codes (https://sqlite.org/rescode.html); the high bits say the details.
+_BUSY, _LOCKED, _PROTOCOL = 5, 6, 15
 _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 8, 10, 11, 13, 14, 26
 
 
@@ -61,6 +67,8 @@ def translate(error: sqlite3.Error, path: Path) -> StorageError:
         )
     if code == _FULL:
         return StorageFull(f"no space left for {path}; free some, or lower buffer.max_bytes")
+    if code in (_BUSY, _LOCKED, _PROTOCOL):
+        return Busy(f"{path} is kept locked by another program ({error}); end that one")
     if code == _IOERR:
         return Unreadable(f"{path} cannot be read or written ({error}); look at the disk's health")
     return StorageError(f"{path}: {error}")

@@ -50,8 +50,9 @@ class Sight:
     read_only: bool = False
 
 
-def see(folder: Path, *, beside: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> Sight:
-    """beside: a folder of the system's own disk, or of the index's: what is on the same is not apart."""
+def see(folder: Path, *, beside: Path | int, mountinfo: Path = Path("/proc/self/mountinfo")) -> Sight:
+    """beside: a folder of the system's own disk, or of the index's, or that one's device, since it may have
+    gone: what is on the same is not apart."""
     try:
         found = folder.stat()
         if not folder.is_dir():
@@ -60,7 +61,11 @@ def see(folder: Path, *, beside: Path, mountinfo: Path = Path("/proc/self/mounti
         status = os.statvfs(folder)
     except OSError as error:
         return Sight(os.strerror(error.errno or 0))
-    system = {place.stat().st_dev for place in (Path("/"), beside) if place.exists()}
+    system = {Path("/").stat().st_dev}
+    if isinstance(beside, int):
+        system.add(beside)
+    elif beside.exists():
+        system.add(beside.stat().st_dev)
     apart = found.st_dev not in system or folder.resolve() in mount_points(mountinfo)
     return Sight(
         device=found.st_dev,

@@ -70,6 +70,7 @@ class Folders:
         self._site = site
         self._plans = list(plans)
         self._data = data
+        self._data_identity: tuple[int, int] | None = None
         self._now_us = now_us
         self._open_bytes = open_bytes
         self._faults = FolderFaults(monotonic, room_bytes)
@@ -142,6 +143,9 @@ class Folders:
 
     async def look(self) -> None:
         """Once at all folders."""
+        if self._data_identity is None:
+            # Once: it may hang when another folder is to be looked at.
+            self._data_identity = await asyncio.to_thread(_identity, self._data)
         await self._rows.refresh()
         found: list[Folder] = []
         await self._judge_all(self._plans, found)
@@ -180,11 +184,15 @@ class Folders:
     def _see_one(self, plan: FolderPlan) -> Sight:
         if plan.mount_point is not None and not is_mounted(plan.mount_point):
             return Sight(f"no disk is mounted at {plan.mount_point}")
-        sight = see(plan.path, beside=self._data)
+        assert self._data_identity is not None  # asked for in the first look
+        sight = see(plan.path, beside=self._data_identity[0])
+        if plan.first and sight.marker is None and _identity(plan.path.parent) != self._data_identity:
+            # It was there when the index was opened. What is under its mount point is not its.
+            return Sight(f"the disk of {plan.path.parent} is not mounted")
         if plan.first and sight.fault and plan.path.parent.is_dir() and not plan.path.exists():
             # Never of a further one: its disk is missing then.
             plan.path.mkdir(mode=0o750, exist_ok=True)
-            sight = see(plan.path, beside=self._data)
+            sight = see(plan.path, beside=self._data_identity[0])
         return sight
 
     async def _judge(self, plan: FolderPlan, sight: Sight | None, taken: set[int]) -> Folder:
@@ -196,7 +204,10 @@ class Folders:
         try:
             known = await self._make_known(plan, sight, identity)
         except (OSError, StorageError) as error:
-            return Folder(0, plan.path, FolderState.MISSING, f"it cannot be used yet: {error}")
+            # On a full disk neither a marker nor a row can be written until something is evicted there.
+            known = identity.known or self._unmarked_first(plan, sight)
+            if known is None:
+                return Folder(0, plan.path, FolderState.MISSING, f"it cannot be used yet: {error}")
         if known is None:
             return Folder(self._last_id(plan), plan.path, identity.state, identity.words)
         if known.id in taken:
@@ -238,6 +249,12 @@ class Folders:
         if plan.first:
             known = [one for one in self._rows.known.values() if one.id == FIRST_FOLDER]
         return known[0].id if known else 0
+
+    def _unmarked_first(self, plan: FolderPlan, sight: Sight) -> Known | None:
+        """The folder beside the index is the first one, unless another is."""
+        if not plan.first or any(one.id == FIRST_FOLDER for one in self._rows.known.values()):
+            return None
+        return Known(FIRST_FOLDER, "", plan.path, sight.apart)
 
     async def _make_known(self, plan: FolderPlan, sight: Sight, identity: Identity) -> Known | None:
         """Marker before row: a folder with a marker of this site that no row knows is made known again."""
@@ -291,6 +308,14 @@ class Folders:
         self._added.clear()
         if changed or sound != was_sound:
             self.changed()
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Device and inode; None where there is no such folder."""
+    with contextlib.suppress(OSError):
+        found = folder.stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _essence(folder: Folder) -> tuple[int, Path, int, int, bool]:

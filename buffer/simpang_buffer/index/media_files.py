@@ -36,7 +36,7 @@ class MediaFiles:
         self._identity = identity
 
     def check_there(self) -> None:
-        """Raises OSError where root is no longer the folder that it was: then no file is missing for not being
+        """Raises OSError where root is no longer the folder that it was: then no file has gone for not being
         there, and what was written may lie on another disk."""
         if self._identity != (0, 0):
             found = self.root.stat()

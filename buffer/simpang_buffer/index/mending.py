@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import sqlite3
 import time
@@ -55,11 +56,14 @@ class Mender:
         self._monotonic = monotonic
         # Of an index that has just taken the place of another.
         self._new: Due | None = None
+        # Of the index's folder, which a mount point without its disk has not.
+        self._identity: tuple[int, int] | None = None
         self._suspected_s: float | None = None
         # Since when the disk takes other files, in this fault.
         self._answers_since_s: float | None = None
 
     async def run(self) -> None:
+        self._identity = await asyncio.to_thread(_identity, self._database.path.parent)
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY_S):
@@ -67,7 +71,7 @@ class Mender:
             if not self._database.failed.is_set():
                 if await asyncio.to_thread(self._database.path.exists):
                     continue
-                self._database.note(Unreadable(f"{self._database.path} was removed while it was open"))
+                self._database.note(Unreadable(await asyncio.to_thread(self._why_gone)))
             await self._mend()
 
     async def _mend(self) -> None:
@@ -90,6 +94,7 @@ class Mender:
         database, now_s = self._database, self._monotonic()
         try:
             # While nothing can be written there, the old connections still read.
+            await asyncio.to_thread(self._check_there)
             await asyncio.to_thread(_probe, database.path)
         except OSError:
             self._answers_since_s = None
@@ -105,6 +110,20 @@ class Mender:
                 self.use_backup = False
 
         await database.reopen(between)
+        self._identity = await asyncio.to_thread(_identity, database.path.parent)
+
+    def _why_gone(self) -> str:
+        path = self._database.path
+        if _identity(path.parent) != self._identity:
+            return f"the disk of {path} is gone; mount it again at {path.parent}, or look at its cable"
+        return f"{path} was removed while it was open"
+
+    def _check_there(self) -> None:
+        """Raises OSError where the folder is another one without an index: a mount point, and what was made
+        there would hide under the disk when that is back."""
+        path = self._database.path
+        if not path.exists() and _identity(path.parent) != self._identity:
+            raise OSError(errno.ENODEV, "the disk that was here has gone", str(path.parent))
 
     async def _fill(self) -> None:
         """Another index is open: what is known without its files is put into it. Raises StorageError."""
@@ -128,6 +147,13 @@ class Mender:
             if before_s is not None and now_s - before_s < _TWICE_WITHIN_S:
                 return "damaged"
         return "damaged" if damage(database.path, alone=False) is not None else None
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        found = folder.stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _probe(index: Path) -> None:

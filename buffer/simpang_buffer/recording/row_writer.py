@@ -15,7 +15,7 @@ from functools import partial
 
 from simpang_buffer.index.clock_moves import note_time
 from simpang_buffer.index.database import Transaction
-from simpang_buffer.index.errors import CorruptIndex, ReadOnly, StorageFull, Unreadable
+from simpang_buffer.index.errors import Busy, CorruptIndex, ReadOnly, StorageFull, Unreadable
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.insertion import insert_run, insert_segments
 from simpang_buffer.model import StreamKey
@@ -32,7 +32,7 @@ _GATHER_S = 0.05
 _COMPANY_S = 2.0
 _RETRY_S = 0.5
 # Others see to it (retention makes room, the index's keeper mends or replaces the file), so it is waited for.
-_MENDED = (StorageFull, CorruptIndex, ReadOnly, Unreadable)
+_MENDED = (StorageFull, Busy, CorruptIndex, ReadOnly, Unreadable)
 
 
 class RowWriter:
