@@ -293,6 +293,16 @@ async def test_a_run_is_dated_by_the_clock_of_its_boot(case: str, index: Index) 
     assert found == ([] if due_us is None else [Move(MAIN, 1, due_us)])
 
 
+async def test_a_run_whose_clock_was_right_is_dated_where_it_is(index: Index) -> None:
+    rows = await recorded(index, 1, NOW_US + OLD_US + 700)
+
+    (move,) = await move_due(index, NOW, lambda key, run: False)
+
+    assert move.anchor_us == NOW_US + OLD_US + 700
+    assert await everything(index) == rows
+    assert (await run_of(index, 1)).recorded_anchor_us == move.anchor_us
+
+
 async def test_a_run_that_is_still_written_waits(index: Index) -> None:
     await recorded(index, 1, OLD_US)
     await recorded(index, 2, OLD_US + DAY_US, boot=("boot", OLD_US + DAY_US))

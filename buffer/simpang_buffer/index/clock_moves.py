@@ -18,6 +18,8 @@ from simpang_buffer.model import AnchorSource, StreamKey
 
 # Runs that are to be dated anew and are looked at in one go: a camera that flaps while nobody sets the clock.
 _MOST = 1000
+# Two clocks are not read in one moment: a run that was right is not written anew for that.
+_SAME_US = 1_000
 # What is gone was closed to its neighbours by so much (deletions.py).
 _JOINED_US = 1_000_000
 
@@ -59,7 +61,7 @@ async def due_moves(index: Index, now: BootClock) -> list[Move]:
     what was before was wrong. Where there is none, by the last before it.
     """
     rows = await index.db.read(
-        f"""select c.camera, c.stream, r.run, r.anchor_boot_us, r.boot_id,
+        f"""select c.camera, c.stream, r.run, r.anchor_us, r.anchor_boot_us, r.boot_id,
               (select t.anchor_us - t.anchor_boot_us from run t
                where t.boot_id = r.boot_id and t.anchor_boot_us >= r.anchor_boot_us and {_DATED}
                order by t.anchor_boot_us limit 1),
@@ -72,7 +74,7 @@ async def due_moves(index: Index, now: BootClock) -> list[Move]:
         (_MOST,),
     )
     moves = []
-    for camera, stream, run, anchor_boot_us, boot_id, later, earlier in rows:
+    for camera, stream, run, anchor_us, anchor_boot_us, boot_id, later, earlier in rows:
         less_us = later
         if less_us is None and boot_id == now.boot_id:
             # While this boot's clock is wrong, what it was before is no reason: it may be set rightly yet.
@@ -80,7 +82,9 @@ async def due_moves(index: Index, now: BootClock) -> list[Move]:
         elif less_us is None:
             less_us = earlier
         if less_us is not None:
-            moves.append(Move(StreamKey(camera, stream), run, anchor_boot_us + less_us))
+            found_us = anchor_boot_us + less_us
+            stays = abs(found_us - anchor_us) < _SAME_US
+            moves.append(Move(StreamKey(camera, stream), run, anchor_us if stays else found_us))
     return moves
 
 
