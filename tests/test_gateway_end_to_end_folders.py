@@ -138,6 +138,38 @@ def spans(gateway: Product, began_us: int) -> list[dict[str, str]]:
     return found
 
 
+@pytest.mark.parametrize("mount", [True, False])
+def test_the_disk_of_the_data_folder_goes_while_it_is_recorded(disks: Path, mount: bool) -> None:
+    """Recording goes on in the other folder, and nothing is made where the disk was mounted."""
+    plug(disks / "first", disks / "data")
+    plug(disks / "second", disks / "more")
+    with stage() as there, apart(disks) as gateway:
+        gateway.configure(config(disks, camera("c0", there.enter(served_camera()).url()), mount=mount))
+        gateway.start()
+        gateway.wait_footage("c0", 3)
+        began_us = micros(gateway.coverage("c0", now_us() - 600_000_000, now_us())["spans"][0]["start"])
+
+        pull(disks / "data")
+        pulled = seconds(disks / "second")
+        until(lambda: seconds(disks / "second") > pulled + 8, 30, lambda: gateway.log[-3000:])
+        left_under = list((disks / "data").iterdir())
+        status, took_s = gateway.stop()
+        plug(disks / "first", disks / "data")
+        gateway.start()
+        until(lambda: len(spans(gateway, began_us)) >= 1, 30, lambda: gateway.log[-3000:])
+        gateway.stop()
+        check = gateway.check("--deep")
+
+    assert left_under == []
+    assert (status, took_s < 5) == (0, True)
+    assert check.returncode == 0, check.stdout
+
+
+def seconds(disk: Path) -> float:
+    """About how much lies there: the camera sends a steady rate."""
+    return sum(path.stat().st_size for path in disk.rglob("*.mp4")) / 10_000
+
+
 def test_footage_moves_to_another_disk_by_one_command(disks: Path) -> None:
     plug(disks / "second", disks / "more")
     with stage() as there, apart(disks) as gateway:

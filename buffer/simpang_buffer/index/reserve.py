@@ -41,9 +41,11 @@ def has_room(folder: Path, size_bytes: int = _ROOM_BYTES) -> bool:
 
 
 class Reserve:
-    """The file beside the index. Both methods block and are idempotent."""
+    """The file beside the index. Both methods block and are idempotent. beside: without it, the disk has gone
+    and this is only its mount point."""
 
-    def __init__(self, path: Path, size_bytes: int = RESERVE_BYTES) -> None:
+    def __init__(self, path: Path, size_bytes: int = RESERVE_BYTES, *, beside: Path | None = None) -> None:
+        self._beside = beside
         self._path = path
         self._size_bytes = size_bytes
 
@@ -52,6 +54,8 @@ class Reserve:
         with contextlib.suppress(FileNotFoundError):
             if self._path.stat().st_size == self._size_bytes:
                 return
+        if self._beside is not None and not self._beside.exists():
+            return
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             os.posix_fallocate(fd, 0, self._size_bytes)

@@ -136,7 +136,7 @@ class Retention:
         self._candidates = Candidates(index, self._policy.margin_us, booted_us)
         self._has_room = has_room
         self._oldest_first = oldest_first or _all_is_known
-        self._reserve = reserve or Reserve(index.db.path.parent / "reserve")
+        self._reserve = reserve or Reserve(index.db.path.parent / "reserve", beside=index.db.path)
         self._every_s = every_s
         self._asked = asyncio.Event()
         # What could not be deleted at last, and has been said.
