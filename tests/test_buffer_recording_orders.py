@@ -17,9 +17,7 @@ async def test_a_camera_that_is_not_recorded_now_is_distrusted_too(tmp_path: Pat
     """The process has recorded it before and remembers its certificate; it would refuse the new one."""
     said: list[Message] = []
     async with open_index(tmp_path / "index.db", tmp_path / "media") as index:
-        orders = Orders(
-            index, {}, SignInLedger(), lambda *_: None, folders=list, on_disk_full=lambda: None
-        )
+        orders = Orders(index, {}, SignInLedger(), lambda *_: None, folders=list, on_disk_full=lambda: None)
         orders.distrust("gate")
         assert said == []
         telling = asyncio.create_task(orders.keep_telling(said.append), name="telling")

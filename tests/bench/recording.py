@@ -1,8 +1,8 @@
 """CPU and memory of recording, beside other recorders of the same cameras, one after the other in one run.
 
 simpang is the whole gateway as installed: daemon, recorder process, page, index and sync; its recorder stands
-beside it. The others: one `ffmpeg -c copy -f segment` per stream, GStreamer's splitmuxsink in one process, and
-a pump that copies bytes from sockets to files and understands nothing, woken by what arrives or on the
+beside it. The others: one `ffmpeg -c copy -f segment` per stream, GStreamer's splitmuxsink in one process,
+and a pump that copies bytes from sockets to files and understands nothing, woken by what arrives or on the
 recorder's beat. CPU is in per cent of one core, for each stream; memory in MB: PSS, so that what processes
 share is counted once, and RSS, which counts it in each. Cameras deliver in bursts, a picture at once, or
 (`paced`) packet by packet as a network does.
