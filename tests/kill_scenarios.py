@@ -195,7 +195,10 @@ def _as_schema_1(path: Path) -> None:
     old = Path(__file__).with_name("old_index_0001.sql").read_text()
     with closing(sqlite3.connect(path)) as new:
         rows = {
-            table: new.execute(f"select {columns} from {table}").fetchall()
+            # A row had its seal whole then.
+            table: new.execute(
+                f"select {columns} from {table}".replace("seal", "cast(seal || seal as blob)")
+            ).fetchall()
             for table, columns in _SCHEMA_1.items()
         }
     for left in path.parent.glob("index.db*"):

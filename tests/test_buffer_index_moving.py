@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -169,8 +170,10 @@ class DiesAt:
     def __init__(self, index: Index, number: int) -> None:
         self.left = number
         self._transaction = index.db.transaction
+        self._at_once = index.db.at_once
         self._drop = index.drop_garbage
         index.db.transaction = self._counted  # type: ignore[method-assign,assignment]  # a process that dies there
+        index.db.at_once = self._counted_at_once  # type: ignore[method-assign,assignment]  # the same
         index.drop_garbage = self._dropped  # type: ignore[method-assign]  # the same
 
     def _count(self) -> None:
@@ -183,6 +186,10 @@ class DiesAt:
         self._count()
         async with self._transaction() as tx:
             yield tx
+
+    async def _counted_at_once(self, *given: Any, **named: Any) -> object:
+        self._count()
+        return await self._at_once(*given, **named)
 
     async def _dropped(self, *given: object) -> None:
         # The files are unlinked, the list does not say so yet.

@@ -141,11 +141,14 @@ class Database:
                     # After a commit there is nothing to undo, and this does nothing.
                     await writer.rollback()
 
-    async def at_once(self, body: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
+    async def at_once(
+        self, body: Callable[[Transaction], Coroutine[Any, Any, T]], *, durable: bool = True
+    ) -> T:
         """`transaction` in one go on the writer's thread, for what others would have to wait for: the way
         there and back for each statement takes longer than most statements, on a busy machine much longer.
 
-        body awaits nothing but its transaction. Once begun it is carried out, whoever is cancelled.
+        body awaits nothing but its transaction. Once begun it is carried out, whoever is cancelled. durable:
+        else a power cut may undo it, until the next transaction that is; the disk is not waited for.
         """
         if self._read_only:
             raise ReadOnly(f"{self.path} is open for reading only")
@@ -153,7 +156,7 @@ class Database:
             with self._translated():
                 if (writer := self._writer) is None:
                     raise self._closed()
-                return cast("T", await _in_thread(writer, lambda raw: _carried_out(raw, body)))
+                return cast("T", await _in_thread(writer, lambda raw: _carried_out(raw, body, durable)))
 
     def _closed(self) -> StorageError:
         return self.fault or StorageError(f"{self.path} is closed")
@@ -201,13 +204,17 @@ async def _in_thread(connection: aiosqlite.Connection, work: Callable[[sqlite3.C
     return await connection._execute(lambda: work(connection._conn))  # type: ignore[no-untyped-call]  # untyped there
 
 
-def _carried_out(raw: sqlite3.Connection, body: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
+def _carried_out(
+    raw: sqlite3.Connection, body: Callable[[Transaction], Coroutine[Any, Any, T]], durable: bool
+) -> T:
     """The transaction, in the thread of its connection: no await of the body ever waits."""
 
     async def do(work: Callable[[sqlite3.Connection], Any]) -> Any:
         return work(raw)
 
     try:
+        if not durable:
+            raw.execute("pragma synchronous = normal")
         raw.execute("begin immediate")
         steps = body(Transaction(do))
         try:
@@ -219,6 +226,8 @@ def _carried_out(raw: sqlite3.Connection, body: Callable[[Transaction], Coroutin
         raise AssertionError("a transaction in one go awaited something else")
     finally:
         raw.rollback()
+        if not durable:
+            raw.execute("pragma synchronous = full")
 
 
 async def _connect(uri: str, mode: str) -> aiosqlite.Connection:

@@ -21,8 +21,6 @@ from simpang_buffer.model import StreamKey, segment_path
 MOST_STUCK = 20
 # Each costs a sync of every folder that it is about, and a commit.
 _BATCH = 1000
-# At first few, since a disk that deletes nothing would make a thousand errors.
-_FIRST_BATCH = 100
 
 
 async def empty_garbage(index: Index, files: MediaFiles) -> dict[Path, OSError]:
@@ -32,9 +30,9 @@ async def empty_garbage(index: Index, files: MediaFiles) -> dict[Path, OSError]:
     Raises OSError where more than MOST_STUCK files are stuck, or a folder cannot be synced.
     """
     stuck: dict[Doomed, OSError] = {}
-    last, size = None, _FIRST_BATCH
-    while listed := await index.doomed(files.folder, last, size):
-        last, size = listed[-1], _BATCH
+    last, more = None, True
+    while more and (listed := await index.doomed(files.folder, last, _BATCH)):
+        last, more = listed[-1], len(listed) == _BATCH
         if index.spared:
             listed = [one for one in listed if (files.folder, one.path) not in index.spared]
         stuck |= await asyncio.to_thread(_unlink, files, listed)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from simpang_buffer.index.changes import forget, names, recount, stream_id_of
 from simpang_buffer.index.database import Database, Transaction, open_database
@@ -222,14 +223,15 @@ class Index:
 
         A month takes some 40 ms, where whole segments would take a second.
         """
-        rows = await self.db.read(
-            """select run, seq, start_us, end_us, size_bytes from segment
-               where stream_id = ?1 and start_us < ?2 and end_us > ?3
-                 and start_us >= ?3 - (select longest_us from stream where id = ?1)
-                 and folder_id not in (select value from json_each(?4)) order by start_us""",
+        absent = "and folder_id not in (select value from json_each(?4))" if self.absent else "and ?4 = '[]'"
+        rows: list[Any] = await self.db.read(
+            f"""select run, seq, start_us, start_us + duration_us, size_bytes from segment
+                where stream_id = ?1 and start_us < ?2 and start_us + duration_us > ?3
+                  and start_us >= ?3 - (select longest_us from stream where id = ?1)
+                  {absent} order by start_us""",
             (await self._id(key), end_us, start_us, json.dumps(sorted(self.absent))),
         )
-        return [(run, seq, start, end, size) for run, seq, start, end, size in rows]
+        return rows
 
     async def segments_of_run(self, key: StreamKey, run: int) -> list[Segment]:
         """Every segment of a run that the index holds, in order."""
@@ -309,19 +311,17 @@ class Index:
         return [Doomed(keys[stream_id], run, seq) for stream_id, run, seq in rows if stream_id in keys]
 
     async def drop_garbage(self, files: Iterable[Doomed], folder: int = FIRST_FOLDER) -> None:
-        """Only after the files are unlinked and their folders synced."""
+        """Only after the files are unlinked and their folders synced. Of all writes the one that a power cut
+        may undo: then they are unlinked once more."""
         ids = await self._all_ids()
         stretches = [
             (folder, ids[key], run, *stretch)
             for (key, run), group in groupby(files, key=itemgetter(0, 1))
             for stretch in _stretches(one.seq for one in group)
         ]
-        async with self.db.transaction() as tx:
-            await tx.run_many(
-                """delete from garbage
-                   where folder_id = ? and stream_id = ? and run = ? and seq between ? and ?""",
-                stretches,
-            )
+        sql = """delete from garbage
+                 where folder_id = ? and stream_id = ? and run = ? and seq between ? and ?"""
+        await self.db.at_once(lambda tx: tx.run_many(sql, stretches), durable=False)
 
     async def gone(self, key: StreamKey, start_us: int, end_us: int) -> list[Gone]:
         """Stretches in the range that were recorded and are no more, in order."""

@@ -46,7 +46,7 @@ _EVERY_S = 5.0
 # At most so many in a transaction, and fewer where it takes longer than _LONG_S: so long a closed segment
 # waits for its row.
 PAGE = 1000
-_LONG_S = 0.025
+_LONG_S = 0.02
 # The first of a look is small: it is what a disk that deletes nothing costs the index before that is known.
 FIRST_PAGE = 50
 

@@ -14,6 +14,8 @@ from simpang_buffer.reading.tail import Tail, Tails
 
 # run, seq, start_us, end_us, bytes: as Index.extents has them.
 _Extent: TypeAlias = tuple[int, int, int, int, int]
+# A day takes the loop a fifth of a millisecond, which is what a thread costs.
+_MANY = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,13 @@ async def coverage(
         return Coverage((), ())
     tail = tails(key)
     extents = await index.extents(key, start_us, end_us)
-    committed = {extent[:2] for extent in extents}
+    committed = {extent[:2] for extent in extents} if tail else set()
     for file in (*tail.before, tail) if tail else ():
         extent = _extent_of(file)
         if extent and extent[:2] not in committed and extent[2] < end_us and extent[3] > start_us:
             extents.append(extent)
     # A month is 45,000 segments, which take longer to join than the loop may be held.
-    spans = await asyncio.to_thread(_joined, extents)
+    spans = await asyncio.to_thread(_joined, extents) if len(extents) > _MANY else _joined(extents)
     stretches = [Stretch(span.start_us, span.end_us, span.run) for span in spans]
     missing = await gaps(index, tail, key, start_us, end_us, stretches, current_reason, now_us)
     shown = (
