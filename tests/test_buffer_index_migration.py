@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from simpang_buffer.index.backup import backup_path
+from simpang_buffer.index.changes import forget, stream_id_of
 from simpang_buffer.index.database import SCHEMA_VERSION
 from simpang_buffer.index.errors import NewerSchema
 from simpang_buffer.index.index import open_index
@@ -190,7 +191,8 @@ async def test_an_additive_newer_index_is_gone_on_with(tmp_path: Path) -> None:
 
     async with open_index(path) as index:
         rows = await index.segments(KEY, 0, 1 << 60)
-        await index.forget(rows[2])
+        async with index.db.transaction() as tx:
+            await forget(tx, await stream_id_of(tx, KEY), rows[2])
         await index.add_segment(rows[2])
 
         assert await index.segments(KEY, 0, 1 << 60) == rows

@@ -41,6 +41,11 @@ async def open_database(path: Path, *, read_only: bool = False) -> AsyncIterator
         await database.close()
 
 
+def media_beside(path: Path) -> Path:
+    """The first media folder of an index: the one beside it."""
+    return path.absolute().parent / "media"
+
+
 class Database:
     """Reads through `read`, writes through `transaction`. Raises only StorageError's children.
 

@@ -15,8 +15,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from simpang_buffer.index.changes import forget, names, recount, stream_id_of
-from simpang_buffer.index.database import Database, Transaction, open_database
+from simpang_buffer.index.changes import names, stream_id_of
+from simpang_buffer.index.database import Database, Transaction, media_beside, open_database
 from simpang_buffer.index.deletions import Order, Removed, condemn, places_of
 from simpang_buffer.index.errors import HoldsFull
 from simpang_buffer.index.holds import held_bytes
@@ -34,6 +34,7 @@ from simpang_buffer.index.rows import (
     StreamTotals,
     run_of,
     segment_of,
+    stretches,
 )
 from simpang_buffer.model import FIRST_FOLDER, GapReason, RunHeader, Segment, StreamKey, segment_path
 
@@ -53,7 +54,7 @@ async def open_index(
     Raises CorruptIndex, NewerSchema, ReadOnly or StorageFull, which say what to do.
     """
     async with open_database(path, read_only=read_only) as database:
-        yield Index(database, media or _beside(path))
+        yield Index(database, media or media_beside(path))
 
 
 class Index:
@@ -314,14 +315,14 @@ class Index:
         """Only after the files are unlinked and their folders synced. Of all writes the one that a power cut
         may undo: then they are unlinked once more."""
         ids = await self._all_ids()
-        stretches = [
+        gone = [
             (folder, ids[key], run, *stretch)
             for (key, run), group in groupby(files, key=itemgetter(0, 1))
-            for stretch in _stretches(one.seq for one in group)
+            for stretch in stretches(one.seq for one in group)
         ]
         sql = """delete from garbage
                  where folder_id = ? and stream_id = ? and run = ? and seq between ? and ?"""
-        await self.db.at_once(lambda tx: tx.run_many(sql, stretches), durable=False)
+        await self.db.at_once(lambda tx: tx.run_many(sql, gone), durable=False)
 
     async def gone(self, key: StreamKey, start_us: int, end_us: int) -> list[Gone]:
         """Stretches in the range that were recorded and are no more, in order."""
@@ -331,25 +332,6 @@ class Index:
             (await self._id(key), end_us, start_us),
         )
         return [Gone(start, end, GapReason(reason)) for start, end, reason in rows]
-
-    async def evicted_until(self, key: StreamKey) -> int | None:
-        """End of the newest evicted stretch, None if nothing was evicted yet."""
-        rows = await self.db.read(
-            "select max(end_us) from gone where stream_id = ? and reason = 'evicted'", (await self._id(key),)
-        )
-        return rows[0][0] if rows else None
-
-    # Repair
-
-    async def forget(self, segment: Segment) -> None:
-        """Drops the row alone: its file is to be adopted anew."""
-        async with self.db.transaction() as tx:
-            await forget(tx, await stream_id_of(tx, segment.key), segment)
-
-    async def recount(self) -> None:
-        """Sets the totals of every stream to the sums of its rows."""
-        async with self.db.transaction() as tx:
-            await recount(tx)
 
     async def faults(self) -> list[str]:
         """What SQLite finds wrong with the file, and totals that differ from the rows. Reads everything."""
@@ -416,18 +398,3 @@ class Index:
     async def _one(self, key: StreamKey, tail: str) -> Segment | None:
         rows = await self.db.read(f"{_SELECT_SEGMENTS} where s.stream_id = ? {tail}", (await self._id(key),))
         return segment_of(key, rows[0]) if rows else None
-
-
-def _stretches(numbers: Iterable[int]) -> list[list[int]]:
-    """First and last of those that follow each other."""
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
-        else:
-            found.append([number, number])
-    return found
-
-
-def _beside(path: Path) -> Path:
-    return path.absolute().parent / "media"

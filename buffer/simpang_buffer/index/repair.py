@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simpang_buffer.index.adoption import adopt_file
+from simpang_buffer.index.changes import forget, recount, stream_id_of
 from simpang_buffer.index.garbage import empty_garbage
 from simpang_buffer.index.index import Index
 from simpang_buffer.index.media_files import MediaFiles
@@ -57,7 +58,8 @@ async def _repair(index: Index, files: MediaFiles, fault: Fault) -> bool:
     row = fault.row
     match fault.finding.code:
         case "index":
-            await index.recount()
+            async with index.db.transaction() as tx:
+                await recount(tx)
             return not await index.faults()
         case "missing" if row is not None:
             return await index.condemn([row], GapReason.DISK_ERROR) == 1
@@ -66,7 +68,8 @@ async def _repair(index: Index, files: MediaFiles, fault: Fault) -> bool:
             return True
         case "short" if row is not None:
             # The row first: until the file is adopted it is one that no row knows, as after a crash.
-            await index.forget(row)
+            async with index.db.transaction() as tx:
+                await forget(tx, await stream_id_of(tx, row.key), row)
             return not (await adopt_file(index, files, row.key, row.run, row.seq)).problems
         case "unknown" if fault.place is not None:
             return not (await adopt_file(index, files, *fault.place)).problems

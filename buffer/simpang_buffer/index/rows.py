@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -105,3 +106,14 @@ def run_of(key: StreamKey, row: Row) -> Run:
     run, anchor_us, source, offset_us, previous_end, *rest = row
     reason = GapReason(previous_end) if previous_end is not None else None
     return Run(key, run, anchor_us, AnchorSource(source), offset_us, reason, *rest)
+
+
+def stretches(numbers: Iterable[int]) -> list[list[int]]:
+    """First and last of those that follow each other."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return found
