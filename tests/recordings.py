@@ -9,6 +9,7 @@ from pathlib import Path
 
 from media_samples import SoundTrack, Unit, VideoCodec, video
 from recorded_runs import finished, video_format
+from simpang_buffer.index.changes import forget, stream_id_of
 from simpang_buffer.index.index import Index
 from simpang_buffer.media.audio_format import audio_format
 from simpang_buffer.media.metadata import metadata_format
@@ -167,3 +168,9 @@ def _interleaved(units: Sequence[Unit], take: Take) -> list[tuple[AccessUnit, li
             heard.append(AccessUnit(False, frame.pts, 0, True, frame.data, picture.arrival_us))
         found.append((picture, heard))
     return found
+
+
+async def forget_row(index: Index, row: Segment) -> None:
+    """As a repair does before a file is adopted anew."""
+    async with index.db.transaction() as tx:
+        await forget(tx, await stream_id_of(tx, row.key), row)

@@ -120,7 +120,3 @@ class StoppingIndex(Index):
     async def settle(self, key: StreamKey, run: int) -> None:
         self._countdown.step()
         await super().settle(key, run)
-
-    async def forget(self, segment: Segment) -> None:
-        self._countdown.step()
-        await super().forget(segment)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recordings import KEY, SECOND_US, START_US, Take, index_all, recorded, written
+from recordings import KEY, SECOND_US, START_US, Take, forget_row, index_all, recorded, written
 from simpang_buffer.index.adoption import adopt
 from simpang_buffer.index.check import check
 from simpang_buffer.index.database import open_database
@@ -63,7 +63,7 @@ async def damage(index: Index) -> None:
     first, second, third, _ = (file.path for file in run.files)
     await asyncio.to_thread(first.write_bytes, first.read_bytes()[: len(first.read_bytes()) * 2 // 3])
     await asyncio.to_thread(second.unlink)
-    await index.forget(run.rows[2])
+    await forget_row(index, run.rows[2])
     assert third.exists()
 
 

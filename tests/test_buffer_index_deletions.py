@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from recordings import KEY, SECOND_US, START_US, Take, recorded
+from recordings import KEY, SECOND_US, START_US, Take, forget_row, recorded
+from simpang_buffer.index.changes import recount
 from simpang_buffer.index.deletions import DAY_US, Deletion, Order, deletions
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.retention import Limits, Retention, Space
@@ -119,14 +120,15 @@ async def test_runs_explain_gaps_before_all_footage_and_are_not_kept_for_ever(in
 async def test_sums_by_folder_and_stream_follow(index: Index) -> None:
     rows = [row(0), row(1, folder=2), row(2, folder=2)]
     places = await fill(index, rows)
-    await index.forget(rows[0])
+    await forget_row(index, rows[0])
 
     await index.remove([(evicted("space"), [places[1]])])
 
     kept = await index.db.read("select folder_id, bytes, segments from stored order by 1")
     assert kept == [(1, 0, 0), (2, 1002, 1)]
     assert await index.faults() == []
-    await index.recount()
+    async with index.db.transaction() as tx:
+        await recount(tx)
     assert await index.db.read("select folder_id, bytes, segments from stored") == [(2, 1002, 1)]
     assert (await index.garbage(1), await index.garbage(2)) == ([], [rows[1].path])
 

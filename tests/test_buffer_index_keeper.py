@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from recordings import KEY, START_US, Take, recorded, written
+from recordings import KEY, START_US, Take, forget_row, recorded, written
 from simpang_buffer.index.backup import back_up, backup_path, damage
 from simpang_buffer.index.check import check
 from simpang_buffer.index.errors import CorruptIndex, StorageError, Unreadable
@@ -163,7 +163,7 @@ async def test_a_person_may_ask_for_a_rebuild(data: Path) -> None:
         await until(ok(one))
         path = one.index.media / segment_path(KEY, 1, 0)
         lost = (await one.index.segments(KEY, 0, START_US * 2))[1]
-        await one.index.forget(lost)
+        await forget_row(one.index, lost)
         await asyncio.to_thread(path.unlink)
 
         one.keeper.rebuild()

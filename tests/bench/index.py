@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from simpang_buffer.index.changes import recount
 from simpang_buffer.index.index import Index, open_index
 from simpang_buffer.index.retention import DAY_US, Limits, Retention
 from simpang_buffer.index.space import Space
@@ -59,16 +60,15 @@ async def build(path: Path, streams: int, days: int) -> None:
                                    AnchorSource.RTCP, 0, GapReason.CAMERA_REBOOT, 0)  # fmt: skip
                 await index.add_run(header, 1920, 1080)
     await asyncio.to_thread(_fill, path, streams, days * 1440)
-    async with open_index(path) as index:
-        await index.recount()
-        async with index.db.transaction() as tx:
-            await tx.run(
-                """update run set last_seq = 1439,
+    async with open_index(path) as index, index.db.transaction() as tx:
+        await recount(tx)
+        await tx.run(
+            """update run set last_seq = 1439,
                      start_us = (select min(start_us) from segment s where s.stream_id = run.stream_id
                                  and s.start_us >= run.anchor_us),
                      end_us = (select max(end_us) from segment s where s.stream_id = run.stream_id
                                and s.start_us < run.anchor_us + 86400000000)"""
-            )
+        )
 
 
 def _fill(path: Path, streams: int, minutes: int) -> None:

@@ -168,8 +168,9 @@ class Candidates:
             spans = await event_spans(self._index.db, key.camera, rows[0][2], ends_us, self._margin_us)
         held, id_ = self.protection.of(key), self._ids[key]
         wrong = self._misdated.get(key, {})
+        if rows:
+            window.at = (rows[-1][2], rows[-1][0], rows[-1][1])
         for run, seq, start_us, end_us, size_bytes, ordinal, where in rows:
-            window.at = (start_us, run, seq)
             if where != folder or held.touch(start_us, end_us):
                 continue
             if apart and spans.touch(start_us, end_us) != (kind is _Kind.EVENT):

@@ -19,8 +19,8 @@ from simpang_buffer.model import StreamKey, segment_path
 # A file here and there may be stuck (immutable, somebody else's). When more are, the disk or its owner is at
 # fault, and going on would only empty the index of footage that stays where it is.
 MOST_STUCK = 20
-# Each costs a sync of every folder that it is about, and a commit.
-_BATCH = 1000
+# Each costs a sync of every folder that it is about, and a commit; more than retention evicts at once.
+_BATCH = 2000
 
 
 async def empty_garbage(index: Index, files: MediaFiles) -> dict[Path, OSError]:
@@ -58,7 +58,8 @@ def _unlink(files: MediaFiles, listed: Sequence[Doomed]) -> dict[Doomed, OSError
 async def _remove_empty_runs(index: Index, files: MediaFiles, gone: Sequence[Doomed]) -> None:
     newest = await index.newest_runs() if gone else {}
     # A recorder may be about to create its next file in the folder of the newest run.
-    left = {(one.key, one.run) for one in gone if one.run < newest.get(one.key, 0)}
+    runs = [run for run, _ in groupby(gone, key=itemgetter(0, 1))]
+    left = [(key, run) for key, run in runs if run < newest.get(key, 0)]
     await asyncio.to_thread(_remove_folders, files, left)
 
 
