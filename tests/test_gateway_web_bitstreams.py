@@ -82,7 +82,7 @@ async def test_mjpeg_is_shown_as_stills_and_what_is_odd_is_said(tmp_path: Path) 
 
     assert "one picture every 2 s" in shown and "cannot play MJPEG" in shown
     assert (response.status, picture[:2]) == (200, b"\xff\xd8")
-    assert "Sound: G.726 is not recorded" in shown and "Key frames 94 s apart" in shown
+    assert "(G.726 is not recorded)" in shown and "Key frames are 94 s apart" in shown
     assert (told["audio"], told["metadata"], told["key_frames_s"]) == ("G.726 is not recorded", "XML", 94.0)
     assert [item.code for item in items] == ["key-frames-far-apart", "sound-not-recorded"]
     assert all("Utara (main)" in words for item in items for words in (item.cause.en, item.cause.id))

