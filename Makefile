@@ -17,7 +17,7 @@ SYSTEM_LONG := $(SYSTEM_TEST) strace mmdebstrap nginx-light fuse3 xfsprogs btrfs
 
 help:
 	@echo "make run         two demo cameras and a gateway; prints the link to its page"
-	@echo "make test        every check, with real cameras, stores and a browser (about 10 minutes)"
+	@echo "make test        every check, with real cameras, stores and a browser (about 15 minutes)"
 	@echo "make test-long   the long checks: kills by the dozen, and a soak"
 	@echo "make test-fresh  the README's two commands in a fresh Debian 12 and 13 (needs root)"
 	@echo "make lint        ruff and mypy"
