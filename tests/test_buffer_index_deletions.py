@@ -174,3 +174,17 @@ async def test_the_list_is_of_one_camera_or_all_and_comes_in_pages(index: Index)
     assert [one for page in pages for one in page] == await gone(index)
     assert await deletions(index.db, "yard", *ALWAYS) == []
     assert replace(pages[0][0], size_bytes=0).start_us == rows[-1].start_us
+
+
+async def test_rows_far_apart_go_without_those_between(index: Index) -> None:
+    """Neighbours are read as a stretch; these stand too far apart for that."""
+    places = await fill(index, [row(minute) for minute in range(300)])
+
+    removed = await index.remove([(evicted("space"), [places[299], places[0], places[150], (1, 7, 1, 0)])])
+
+    assert removed.places == {places[0], places[150], places[299]}
+    assert removed.size_bytes == 1000 + 1150 + 1299
+    left = await index.segments(KEY, *ALWAYS)
+    assert [one.seq for one in left] == [seq for seq in range(300) if seq not in (0, 150, 299)]
+    assert [path.name for path in await index.garbage()] == ["000000.mp4", "000150.mp4", "000299.mp4"]
+    assert await index.faults() == []

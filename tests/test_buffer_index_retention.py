@@ -245,6 +245,40 @@ async def test_a_disk_full_to_the_last_block_is_emptied_with_the_reserve(tmp_pat
         assert (tmp_path / "reserve").stat().st_size == 100_000
 
 
+class SlowIndex(Index):
+    """Each deletion takes so long."""
+
+    def __init__(self, database: Database, media: Path, took_s: float) -> None:
+        super().__init__(database, media)
+        self.took_s = took_s
+        self.pages: list[int] = []
+
+    async def remove(self, orders: Sequence[tuple[Order, Sequence[Place]]]) -> Removed:
+        self.pages.append(sum(len(places) for _, places in orders))
+        return replace(await super().remove(orders), took_s=self.took_s)
+
+
+@pytest.mark.parametrize(
+    ("took_s", "pages"), [(0.0, [50, 50, 200]), (0.01, [50, 50, 100, 100]), (5.0, [50] * 6)]
+)
+async def test_less_is_evicted_at_once_where_others_wait_long(
+    tmp_path: Path, took_s: float, pages: list[int]
+) -> None:
+    async with open_database(tmp_path / "index.db") as database:
+        slow = SlowIndex(database, tmp_path / "media", took_s)
+        slow.media.mkdir()
+        run = await recorded(slow, Take(seconds=1, run=1))
+        many = [
+            replace(run.rows[0], seq=seq, start_us=START_US + seq, end_us=START_US + seq + 1)
+            for seq in range(1, 300)
+        ]
+        await slow.add_segments(many)
+
+        await retention(slow, replace(KEEP_ALL, max_bytes=0)).run_once()
+
+        assert slow.pages == pages
+
+
 async def test_what_could_not_be_unlinked_is_tried_again(index: Index) -> None:
     run = await recorded(index, Take(seconds=2, run=1))
     await index.condemn(run.rows, GapReason.EVICTED)
