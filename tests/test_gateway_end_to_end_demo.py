@@ -38,6 +38,12 @@ def test_demo_records_two_cameras_shows_a_killed_one_and_leaves_nothing_behind(
     demo.wait_ready(PATIENCE_S)
     until(lambda: len(demo.cameras()) == 2, PATIENCE_S, lambda: f"found: {demo.cameras()}\n{demo.log}")
     demo.wait_recording(seconds=PATIENCE_S)
+
+    def all_streams() -> bool:
+        streams = [stream for one in demo.cameras().values() for stream in one["streams"]]
+        return len(streams) == 4 and all(stream["codec"] for stream in streams)
+
+    until(all_streams, PATIENCE_S, lambda: f"{demo.cameras()}\n{demo.log}")
     took_s = time.monotonic() - begun
     cameras = demo.cameras()
     family = demo.family()
